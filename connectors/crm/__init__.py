@@ -1,0 +1,1 @@
+"""What we ask of any CRM, and the CRMs that answer."""

@@ -1,0 +1,1 @@
+"""Voice platforms' wire formats: verify, parse, answer. Pure."""

@@ -1,0 +1,169 @@
+"""What we ask of any CRM. The contract suite (tests/contract) runs against every connector in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+from phonenumbers import PhoneNumber
+
+from connectors.crm.records import (
+    Account,
+    Contact,
+    Context,
+    Field,
+    Kind,
+    Owner,
+    Page,
+    Pipeline,
+    Record,
+    Ref,
+    Write,
+)
+from connectors.errors import ConnectorError
+from connectors.request import Request
+
+
+class Stick(StrEnum):
+    """How a repeated write is kept from doubling (delivery.md §4)."""
+
+    ENFORCED = "enforced"  # the CRM refuses or merges the second
+    FOUND = "found"  # we look in a read-after-write store first
+    BLIND = "blind"  # cannot be found again: an unknown outcome is for a person to decide
+    REPEATABLE = "repeatable"  # the same write twice has one effect
+
+
+class Sticking(msgspec.Struct, frozen=True, kw_only=True):
+    """What one kind of write gets, at best or as probed.
+
+    where   where the key lies at the CRM, in words a tenant understands.
+    settle  how long after a send "not found" is not believed.
+    """
+
+    stick: Stick
+    where: str
+    settle: timedelta
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """One rate limit of an account: `limit` requests per `per`, of which `reserve` only lookup may spend."""
+
+    limit: int
+    per: timedelta
+    reserve: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a CRM that is data.
+
+    can      names of writes (`records.name_of`) and reads it supports; what is missing is `Unsupported`, shown beforehand.
+    sticks   per name of write, best level first; the probe picks the first that holds.
+    """
+
+    slug: str
+    name: str
+    api_origin: str  # the vendor's default; an override or the account's own replaces it
+    auth_origin: str
+    token_origin: str
+    authorize_path: str
+    token_path: str
+    revoke_path: str | None
+    scopes: tuple[str, ...]
+    optional_scopes: tuple[str, ...]
+    pkce: bool
+    client_auth: str  # "body" | "basic"
+    can: frozenset[str]
+    sticks: Mapping[str, tuple[Sticking, ...]]
+    buckets: Mapping[str, Bucket]
+    refresh_ahead: timedelta  # how long before its end a token is renewed
+    opt_out_limits: str = ""
+    keys_fields: Mapping[Kind, str] = {}  # the field of ours that carries keys, per kind, where one is made
+    region_hosts: str = ""  # regular expression for hosts the vendor hands out; empty: none is accepted
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    record: Record | None  # None for writes that leave no record of their own (owner, opt-out)
+    status: int | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
+    error: ConnectorError
+
+
+Outcome = Done | Failed
+
+
+class Sender(Protocol):
+    """Sends a request of this connection: authorised, throttled, watched. `connectors.http.Http` is the real one."""
+
+    async def send(self, request: Request) -> object: ...
+
+
+class Crm(Protocol):
+    """One account at one CRM, already authorised. Raises `ConnectorError` subclasses, nothing else.
+
+    A read never raises `OutcomeUnknown`; a write never raises: it answers `Failed` per item.
+    """
+
+    manifest: Manifest
+
+    async def who_am_i(self) -> Account:
+        """Which account this grant belongs to. The first call after connecting."""
+
+    async def find_contacts(self, number: PhoneNumber, *, limit: int = 5) -> list[Contact]:
+        """People and companies holding this number in any spelling, in any phone field; best match first; empty if none.
+
+        Uses the CRM's search: late after writes, rationed, never a guard against duplicates.
+        """
+
+    async def read_contact(self, ref: Ref, *, fields: Sequence[str] = ()) -> Contact | None:
+        """One contact, lead or company as it is now, from a read-after-write store; None if it is gone."""
+
+    async def context(self, ref: Ref, *, recent: int = 5) -> Context:
+        """Company, owner, open deals and tickets, last activities, in the fewest round trips."""
+
+    async def write(self, run: Sequence[Write]) -> Sequence[Outcome]:
+        """Write a run of one lane, in one request where the vendor can; one outcome each, in order.
+
+        A repeat of a key adds nothing where the probed `Stick` is enforced. Links are `Ref`s only.
+        """
+
+    async def find(self, write: Write) -> Record | None:
+        """What an earlier try of this write left, from a read-after-write store, never from search; None if nothing.
+
+        Raises `Unsupported` for blind kinds.
+        """
+
+    def preview(self, write: Write) -> list[Request]:
+        """The requests `write` would send, ids not yet known as placeholders (for the dry run)."""
+
+    async def owners(self) -> list[Owner]:
+        """All active owners, by name."""
+
+    async def owner_by_email(self, email: str) -> Owner | None: ...
+
+    async def pipelines(self, kind: Kind) -> list[Pipeline]:
+        """Pipelines of deals or tickets with their stages, in the CRM's order."""
+
+    async def fields(self, kind: Kind) -> list[Field]: ...
+
+    async def create_field(self, kind: Kind, field: Field) -> Field:
+        """Make a custom field; one that exists already with the same type is success."""
+
+    async def list_contacts(self, kind: Kind, *, after: str | None = None, limit: int = 100) -> Page:
+        """Everyone of one kind, in a stable order, resumable by `after`; not search."""
+
+    def changes_since(self, kind: Kind, since: datetime) -> AsyncIterator[Page]:
+        """Pages of records changed at or after `since`, oldest change first. Deletions are not among them."""
+
+    async def probe(self) -> Mapping[str, Sticking]:
+        """Which sticking each kind of write gets on this account: makes our key fields where allowed, writes, reads back.
+
+        Ran once at connect time. Leaves no records behind but the fields.
+        """
+
+
+Open = Callable[..., Crm]
