@@ -1,0 +1,1 @@
+"""The gateway: knows tenants, owns every row and every promise."""

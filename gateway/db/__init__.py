@@ -1,0 +1,1 @@
+"""Transactions, and what every table is made of."""

@@ -1,0 +1,120 @@
+"""Transactions on PostgreSQL and SQLite, one code path.
+
+SQLite (delivery.md §7): one writer at a time behind a FIFO lock with `BEGIN IMMEDIATE`, readers on a second, read-only
+engine; without the lock SQLAlchemy's default lost updates silently, and IMMEDIATE alone had a p99 of 700 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from gateway.db.base import TenantId
+
+
+class Database:
+    """One database, for one event loop.
+
+    url   `postgresql+asyncpg://…` or `sqlite+aiosqlite:///path`; plain `postgresql://` and `sqlite://` are understood.
+    pool  connections kept to PostgreSQL; twice as many may be open for a moment.
+    """
+
+    def __init__(self, url: str, *, pool: int = 10) -> None:
+        self.url = normalised(url)
+        self.dialect = "sqlite" if self.url.startswith("sqlite") else "postgresql"
+        self._writing = asyncio.Lock()
+        if self.dialect == "sqlite":
+            self._writer = _sqlite(self.url, begin="BEGIN IMMEDIATE")
+            self._reader = _sqlite(self.url, begin="BEGIN", read_only=True)
+        else:
+            self._writer = self._reader = create_async_engine(
+                self.url, pool_size=pool, max_overflow=pool, pool_timeout=10, hide_parameters=True, pool_use_lifo=True
+            )
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, tenant_id: TenantId | None = None) -> AsyncIterator[AsyncSession]:
+        """Read and write; committed at the end of the block, rolled back if it raises. Nothing inside calls `commit()`.
+
+        tenant_id  whose rows these are; on PostgreSQL the setting `app.tenant` carries it. None: says in its docstring why.
+        """
+        async with self._alone(), AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+            await self._as(session, tenant_id)
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def reading(self, tenant_id: TenantId | None = None) -> AsyncIterator[AsyncSession]:
+        """Read only, one snapshot; never waits for a writer."""
+        async with AsyncSession(self._reader, expire_on_commit=False) as session, session.begin():
+            await self._as(session, tenant_id)
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def statements(self) -> AsyncIterator[AsyncConnection]:
+        """The same as `transaction` without a session, for the batched statements of outbox and intake."""
+        async with self._alone(), self._writer.begin() as connection:
+            yield connection
+
+    async def _as(self, session: AsyncSession, tenant_id: TenantId | None) -> None:
+        if tenant_id is not None and self.dialect == "postgresql":
+            await session.execute(_SET_TENANT, {"tenant": tenant_id})
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        if self.dialect == "sqlite":
+            async with self._writing:
+                yield
+        else:
+            yield
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+_SET_TENANT = text("SELECT set_config('app.tenant', :tenant, true)")
+
+
+def normalised(url: str) -> str:
+    """`url` with the driver we use; the password stays."""
+    parsed = make_url(url)
+    drivers = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
+    return parsed.set(drivername=drivers.get(parsed.drivername, parsed.drivername)).render_as_string(
+        hide_password=False
+    )
+
+
+def utc_now() -> datetime:
+    """The clock of this machine. Leases use the database's instead."""
+    return datetime.now(UTC)
+
+
+def _sqlite(url: str, *, begin: str, read_only: bool = False) -> AsyncEngine:
+    engine = create_async_engine(url, hide_parameters=True)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _settings(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we begin ourselves: the driver would begin late, and deferred
+        cursor = connection.cursor()
+        for pragma in (
+            "busy_timeout=5000",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            *(("query_only=ON",) if read_only else ()),
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
