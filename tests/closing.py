@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.stores import PROVIDER
 from tests.processes import PROJECT
+from tests.stores import PROVIDER
 
 _operations: Counter[tuple[str, str]] = Counter()
 

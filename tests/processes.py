@@ -136,7 +136,8 @@ class Process:
 
     def stop(self) -> int:
         """Ask it to end, kill it after `patience`; answers the exit code. Repeats change nothing."""
-        assert self._tether is not None and self._tether.stdin is not None
+        assert self._tether is not None
+        assert self._tether.stdin is not None
         if self.exit_code is None:
             with contextlib.suppress(BrokenPipeError):
                 self._tether.stdin.write("stop")

