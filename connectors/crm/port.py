@@ -24,7 +24,7 @@ from connectors.crm.records import (
     Write,
 )
 from connectors.errors import ConnectorError
-from connectors.request import Request
+from connectors.request import Reply, Request
 
 
 class Stick(StrEnum):
@@ -71,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     authorize_path: str
     token_path: str
     revoke_path: str | None
+    introspect_path: str | None = None
     scopes: tuple[str, ...]
     optional_scopes: tuple[str, ...]
     pkce: bool
@@ -82,6 +83,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     opt_out_limits: str = ""
     keys_fields: Mapping[Kind, str] = {}  # the field of ours that carries keys, per kind, where one is made
     region_hosts: str = ""  # regular expression for hosts the vendor hands out; empty: none is accepted
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer's headers say about one bucket: `remaining` of `limit` requests until `per` has passed."""
+
+    bucket: str
+    limit: int
+    remaining: int
+    per: timedelta
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +109,7 @@ Outcome = Done | Failed
 class Sender(Protocol):
     """Sends a request of this connection: authorised, throttled, watched. `connectors.http.Http` is the real one."""
 
-    async def send(self, request: Request) -> object: ...
+    async def send(self, request: Request) -> Reply: ...
 
 
 class Crm(Protocol):
