@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -200,7 +200,7 @@ class _Sending:
         return self._traced and not self._begun
 
     def check(self) -> None:
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self._deadline is not None and monotonic() >= self._deadline:
             raise Unavailable("too late to send within the lease; nothing was sent")
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:

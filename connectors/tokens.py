@@ -71,7 +71,7 @@ def _scopes(answer: Mapping[str, Any]) -> tuple[str, ...]:
 def _lifetime(seconds: object) -> timedelta | None:
     """Seconds, also as text; anything not between a second and ten years is unknown."""
     try:
-        number = float(seconds) if isinstance(seconds, int | float | str) else 0.0
+        number = float(seconds) if isinstance(seconds, int | float | str) and seconds is not True else 0.0
     except ValueError:
         return None
     return timedelta(seconds=number) if 1 <= number <= 315_360_000 else None
