@@ -48,6 +48,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     content_type: str = "application/json"
 
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} {len(self.body)} bytes>"
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """What the lookup found, as a platform's answer needs it.
@@ -76,16 +79,22 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     data: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"<ToolResult {self.id}>"
+
 
 class Platform(Protocol):
     """One voice platform.
 
     settings  keys of the endpoint's own settings that `verify` reads (names of headers, algorithms), with their defaults.
+    secret_is_theirs  True when requests are signed with the tenant's own key of the platform, which the tenant gives us;
+                      False when the secret is made here and pasted there.
     """
 
     slug: str
     name: str
     settings: Mapping[str, str]
+    secret_is_theirs: bool
 
     def verify(self, request: Incoming, *, secret: str, settings: Mapping[str, str], now: datetime) -> Assurance:
         """How this request is proven. Raises `BadSignature`. Constant-time compares; raw bytes, never re-serialised JSON."""

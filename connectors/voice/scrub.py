@@ -1,0 +1,24 @@
+"""Other people's secrets out of a raw event, before it is kept (security.md §9).
+
+Platforms send carrier tokens, server secrets and live-call credentials inside their events: public captures of Vapi
+show `phoneNumber.twilioAuthToken`, `serverUrlSecret` and a tool's `server.secret`. (voice-platforms.md §2.13, 2026-11-21)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_SECRET_KEY = re.compile(r"secret|token|password|authorization|api_?key", re.IGNORECASE)
+
+
+def strip_secrets(value: Any) -> Any:
+    """A copy of a JSON value without any key, at any depth, that names a secret.
+
+    value  as `parse_json` answers it, so at most 64 deep; it is not changed. Values are not searched, only keys.
+    """
+    if isinstance(value, dict):
+        return {key: strip_secrets(inner) for key, inner in value.items() if not _SECRET_KEY.search(key)}
+    if isinstance(value, list):
+        return [strip_secrets(inner) for inner in value]
+    return value
