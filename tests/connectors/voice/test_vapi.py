@@ -375,7 +375,7 @@ def test_our_lookup_comes_back(place: dict[str, Any]) -> None:
 
 
 def test_a_transfer_that_did_not_happen_is_none() -> None:
-    wanted = {"destination": {"number": COLLEAGUE}}
+    wanted: dict[str, Any] = {"destination": {"number": COLLEAGUE}}
     assert news(endedReason="customer-ended-call-during-transfer", **wanted).transferred_to is None
     assert news(artifact={"transfers": [{**wanted, "status": "failed"}]}).transferred_to is None
 
