@@ -1,0 +1,1 @@
+"""What should happen after a call, as values: facts and rules in, a decision out. Pure; knows pydantic and CEL only."""
