@@ -37,6 +37,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def program(name: str) -> str:
+    """A program of the environment that runs the tests, such as "lint-imports"."""
+    return str(Path(sys.executable).with_name(name))
+
+
 def until(what: str, holds: Callable[[], bool], within: timedelta = READY_IN) -> None:
     """Return as soon as `holds()`; TimeoutError with `what` in its text when it does not in time."""
     give_up_at = time.monotonic() + within.total_seconds()

@@ -143,7 +143,7 @@ class Redis(Server):
     """A Redis of our own."""
 
     def _await_ready(self) -> None:
-        self._process.wait_until(lambda: _ask_redis(self.where.address, "PING") == "PONG")
+        self._process.wait_until(lambda: _ask_redis(self.where.address, "PING").startswith(("PONG", "-NOAUTH")))
 
 
 # ---------------------------------------------------------------- PostgreSQL
@@ -341,11 +341,11 @@ def _redis_version(program: Path) -> str:
     return said.partition("v=")[2].split()[0]
 
 
-def _ask_redis(address: tuple[str, int], command: str) -> str | None:
-    """One inline command's simple answer, or None while nobody answers."""
+def _ask_redis(address: tuple[str, int], command: str) -> str:
+    """One inline command's simple answer, or nothing while nobody answers."""
     try:
         with socket.create_connection(address, timeout=1) as connection:
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(1024).decode().strip().removeprefix("+")
     except OSError:
-        return None
+        return ""
