@@ -35,7 +35,7 @@ class Specimen:
     tool_ids   how many calls `tool` makes.
     """
 
-    sign: Callable[[bytes, datetime], dict[str, str]]
+    sign: Callable[[bytes, datetime, str], dict[str, str]]
     lookup: Mapping[str, Any]
     tool: Mapping[str, Any]
     ended: Mapping[str, Any]
@@ -43,16 +43,16 @@ class Specimen:
     tool_ids: int
 
 
-def _vapi_signs(body: bytes, now: datetime) -> dict[str, str]:
+def _vapi_signs(body: bytes, now: datetime, secret: str) -> dict[str, str]:
     stamp = str(int(now.timestamp()))
-    mac = hmac.new(SECRET.encode(), f"{stamp}.".encode() + body, hashlib.sha256)
+    mac = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256)
     return {"x-signature": mac.hexdigest(), "x-timestamp": stamp}
 
 
-def _retell_signs(body: bytes, now: datetime) -> dict[str, str]:
+def _retell_signs(body: bytes, now: datetime, secret: str) -> dict[str, str]:
     stamp = str(int(now.timestamp() * 1000))
     return {
-        "x-retell-signature": f"v={stamp},d={hmac.new(SECRET.encode(), body + stamp.encode(), hashlib.sha256).hexdigest()}"
+        "x-retell-signature": f"v={stamp},d={hmac.new(secret.encode(), body + stamp.encode(), hashlib.sha256).hexdigest()}"
     }
 
 
@@ -181,18 +181,19 @@ def test_it_is_filed_under_its_own_name(platform: Platform, slug: str) -> None:
 
 def test_what_the_platform_proves_is_believed(platform: Platform, specimen: Specimen) -> None:
     body = raw(specimen.ended)
-    proven = platform.verify(request(body, specimen.sign(body, NOW)), secret=SECRET, settings={}, now=NOW)
+    proven = platform.verify(request(body, specimen.sign(body, NOW, SECRET)), secret=SECRET, settings={}, now=NOW)
     assert proven is Assurance.SIGNED
 
 
 def test_what_is_not_proven_is_refused(platform: Platform, specimen: Specimen) -> None:
     """Nothing of a stranger's may be stored, nor a customer's name be told to one."""
     body = raw(specimen.ended)
-    proof = specimen.sign(body, NOW)
+    proof = specimen.sign(body, NOW, SECRET)
     refused = {
         "no proof": (body, {}, SECRET, NOW),
         "another tenant's secret": (body, proof, SECRET + "x", NOW),
-        "no secret set": (body, proof, "", NOW),
+        "no secret set, signed with none": (body, specimen.sign(body, NOW, ""), "", NOW),
+        "no secret set, no proof": (body, {}, "", NOW),
         "other bytes": (body + b" ", proof, SECRET, NOW),
         "six minutes old": (body, proof, SECRET, NOW + timedelta(minutes=6)),
         "six minutes early": (body, proof, SECRET, NOW - timedelta(minutes=6)),
@@ -212,7 +213,7 @@ def test_what_is_not_proven_is_refused(platform: Platform, specimen: Specimen) -
 def test_any_headers_and_settings_are_refused_in_order(
     platform: Platform, specimen: Specimen, data: st.DataObject
 ) -> None:
-    names = st.sampled_from([*specimen.sign(b"", NOW), "authorization", "x-vapi-secret", "x-other"])
+    names = st.sampled_from([*specimen.sign(b"", NOW, SECRET), "authorization", "x-vapi-secret", "x-other"])
     headers = data.draw(st.dictionaries(names, ANY_TEXT, max_size=4))
     keys = st.sampled_from(sorted(platform.settings))
     settings = data.draw(
