@@ -166,7 +166,10 @@ def upgrade() -> None:
         sa.Column("refresh_due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("refresh_lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("refresh_fence", sa.Integer(), nullable=False),
+        sa.Column("refresh_failures", sa.Integer(), nullable=False),
+        sa.Column("refresh_not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sticks", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("probed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reason", sa.String(), nullable=True),
         sa.Column("last_error_at", sa.DateTime(timezone=True), nullable=True),
@@ -245,11 +248,14 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.String(), nullable=True),
+        sa.Column("account", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_oauth_flows_tenant_id")),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_oauth_flows")),
         sa.UniqueConstraint("link_sha256", name=op.f("uq_oauth_flows_link_sha256")),
         sa.UniqueConstraint("state_sha256", name=op.f("uq_oauth_flows_state_sha256")),
     )
+    op.create_index("ix_oauth_flows_expires_at", "oauth_flows", ["expires_at"], unique=False)
     op.create_index("ix_oauth_flows_id", "oauth_flows", ["id"], unique=True)
     op.create_table(
         "rulesets",
@@ -414,7 +420,10 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("claims", sa.Integer(), nullable=False),
+        sa.Column("waits", sa.Integer(), nullable=False),
         sa.Column("looking", sa.Boolean(), nullable=False),
+        sa.Column("settle_ms", sa.Integer(), nullable=False),
+        sa.Column("blind", sa.Boolean(), nullable=False),
         sa.Column("code", sa.String(), nullable=True),
         sa.Column("reason", sa.String(), nullable=True),
         sa.Column("record_kind", sa.String(), nullable=True),
@@ -513,6 +522,7 @@ def downgrade() -> None:
     op.drop_table("sessions")
     op.drop_table("rulesets")
     op.drop_index("ix_oauth_flows_id", table_name="oauth_flows")
+    op.drop_index("ix_oauth_flows_expires_at", table_name="oauth_flows")
     op.drop_table("oauth_flows")
     op.drop_index("ix_lookups_subject", table_name="lookups")
     op.drop_index("ix_lookups_kept_until", table_name="lookups")

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import event, text
+from sqlalchemy import ColumnElement, String, any_, event, func, literal, select, text
+from sqlalchemy import column as column_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import InstrumentedAttribute
 
-from gateway.db.base import TenantId
+from gateway.db.base import Base, TenantId, UtcTime
 
 
 class Database:
@@ -80,6 +86,33 @@ class Database:
 
 
 _SET_TENANT = text("SELECT set_config('app.tenant', :tenant, true)")
+
+
+def clock(session: AsyncSession | AsyncConnection) -> ColumnElement[datetime]:
+    """The database's own clock, for leases and due times: machines' clocks differ, and jump."""
+    if _dialect(session) == "sqlite":
+        return literal(utc_now(), UtcTime())  # the same machine; SQLite's own clock has whole seconds
+    return func.now(type_=UtcTime())
+
+
+def among(
+    session: AsyncSession | AsyncConnection,
+    column: ColumnElement[Any] | InstrumentedAttribute[Any],
+    values: Collection[str],
+) -> ColumnElement[bool]:
+    """`column IN values` with one parameter however many there are, so that the statement is prepared once."""
+    if _dialect(session) == "sqlite":
+        return column.in_(select(column_("value")).select_from(func.json_each(json.dumps(list(values)))))
+    return column == any_(literal(list(values), ARRAY(String)))
+
+
+def inserting(session: AsyncSession | AsyncConnection, table: type[Base]) -> Any:
+    """An INSERT that knows ON CONFLICT, in this database's dialect."""
+    return sqlite_insert(table) if _dialect(session) == "sqlite" else postgresql_insert(table)
+
+
+def _dialect(session: AsyncSession | AsyncConnection) -> str:
+    return session.get_bind().dialect.name if isinstance(session, AsyncSession) else session.dialect.name
 
 
 def normalised(url: str) -> str:

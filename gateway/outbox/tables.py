@@ -63,7 +63,9 @@ class Delivery(Base):
     payload     version `v` of the write, frozen at planning, sealed at (deliveries, payload, id).
     due_at      not before; while `in_flight`: when an unknown outcome may be looked for (last send + settle).
     attempts    tries that count; claims: times it was claimed since the last record of it.
+    waits       times it was put off (rate, outage): only for the back-off.
     looking     an earlier try's outcome is unknown: look for the key before anything is sent.
+    settle_ms   how long after a send "not found" is not believed. blind: it cannot be looked for, so it is sent alone.
     code        short reason for lists and replay ("rate-limit", "rejected", "reconnect"); reason says it in words.
     """
 
@@ -88,7 +90,10 @@ class Delivery(Base):
     payload: Mapped[Bytes | None]
     attempts: Mapped[int] = mapped_column(default=0)
     claims: Mapped[int] = mapped_column(default=0)
+    waits: Mapped[int] = mapped_column(default=0)
     looking: Mapped[bool] = mapped_column(Boolean, default=False)
+    settle_ms: Mapped[int]
+    blind: Mapped[bool] = mapped_column(Boolean, default=False)
     code: Mapped[Text | None]
     reason: Mapped[Text | None]
     record_kind: Mapped[Text | None]

@@ -1,0 +1,244 @@
+"""Holding lanes: claim them, and commit the intent to send what they hold before the first byte leaves (delivery.md §§2-3).
+
+A lane's row is the mutex of its person. Leases are by the database's clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.crm.records import Kind, Ref
+from gateway.db.base import TenantId, UtcTime
+from gateway.db.engine import among, clock
+from gateway.outbox.states import State
+from gateway.outbox.tables import Delivery, LaneRecord
+
+PER_LANE = 8  # deliveries of one lane in one claim
+PERSON_KINDS = (Kind.CONTACT, Kind.LEAD, Kind.COMPANY)  # kinds of records a lane's person can be, best first
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldDelivery:
+    """A delivery under a claim. `looking`: an earlier try's outcome is unknown, look before sending."""
+
+    id: str
+    seq: int
+    v: int
+    payload: bytes
+    action: str
+    needs: tuple[str, ...]
+    attempts: int
+    waits: int
+    claims: int
+    looking: bool
+    blind: bool
+    settle: timedelta
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldLane:
+    """A lane under a claim: its deliveries in order, who its person is, and what needed deliveries left."""
+
+    tenant_id: TenantId
+    id: str
+    connection_id: str
+    fence: int
+    deliveries: tuple[HeldDelivery, ...]
+    person: Ref | None
+    left: Mapping[str, Ref]
+    claimed_at: datetime
+
+
+_CLAIM_POSTGRESQL = text("""
+    WITH ready AS MATERIALIZED (
+        SELECT tenant_id, id FROM lanes
+        WHERE connection_id = :connection AND ready_at <= now()
+        ORDER BY ready_at LIMIT :most FOR UPDATE SKIP LOCKED
+    )
+    UPDATE lanes SET ready_at = now() + :lease, lease_until = now() + :lease, fence = fence + 1
+    FROM ready WHERE lanes.tenant_id = ready.tenant_id AND lanes.id = ready.id AND lanes.tenant_id = :tenant
+    RETURNING lanes.id, lanes.fence, now() AS now
+""")
+
+_CLAIM_SQLITE = text("""
+    UPDATE lanes SET ready_at = :until, lease_until = :until, fence = fence + 1
+    WHERE tenant_id = :tenant AND id IN (
+        SELECT id FROM lanes WHERE connection_id = :connection AND ready_at <= :now ORDER BY ready_at LIMIT :most
+    )
+    RETURNING id, fence, :now AS now
+""").bindparams(bindparam("until", type_=UtcTime()), bindparam("now", type_=UtcTime()))
+
+_COLUMNS = (
+    "id, lane_id, seq, v, payload, action, needs, attempts, waits, claims, looking, state, blind, settle_ms, expires_at"
+)
+
+# LATERAL, so that a lane of 200,000 costs no more than its first eight; two statements, not one with the claim: this one
+# must see what was committed until the lanes were locked.
+_DUE_POSTGRESQL = text(f"""
+    SELECT d.* FROM unnest(CAST(:lanes AS varchar[])) AS lane(id) CROSS JOIN LATERAL (
+        SELECT {_COLUMNS} FROM deliveries
+        WHERE lane_id = lane.id AND state IN ('pending', 'in_flight') AND due_at <= now()
+        ORDER BY seq LIMIT :most
+    ) d ORDER BY d.lane_id, d.seq
+""")  # noqa: S608 - the columns are ours
+
+_DUE_SQLITE = text(f"""
+    SELECT {_COLUMNS} FROM deliveries JOIN (SELECT value FROM json_each(:lanes)) lane ON lane_id = lane.value
+    WHERE seq IN (
+        SELECT seq FROM deliveries due
+        WHERE due.lane_id = lane.value AND due.state IN ('pending', 'in_flight') AND due.due_at <= :now
+        ORDER BY due.seq LIMIT :most
+    ) ORDER BY lane_id, seq
+""").bindparams(bindparam("now", type_=UtcTime()))  # noqa: S608 - the columns are ours
+
+
+async def claim(
+    session: AsyncSession, tenant_id: TenantId, connection_id: str, *, most: int, lease: timedelta
+) -> list[HeldLane]:
+    """Hold up to `most` ready lanes of a connection, longest due first, and commit the intent to send what they hold.
+
+    Everything returned is `in_flight` once this transaction commits: whoever finds it later, under an expired lease,
+    knows that it may have been sent. What an earlier claim left `in_flight` comes back with `looking`.
+    """
+    lanes = await _claim_lanes(session, tenant_id, connection_id, most=most, lease=lease)
+    if not lanes:
+        return []
+    due = await _due(session, list(lanes))
+    taken: dict[str, list[HeldDelivery]] = {lane_id: [] for lane_id in lanes}
+    for lane_id, one in due:
+        if _may_join(taken[lane_id], one):
+            taken[lane_id].append(one)
+    await _intend(session, tenant_id, [one for several in taken.values() for one in several], lease=lease)
+    persons = await _persons(session, tenant_id, list(lanes))
+    left = await _left(
+        session, tenant_id, {need for several in taken.values() for one in several for need in one.needs}
+    )
+    return [
+        HeldLane(
+            tenant_id=tenant_id,
+            id=lane_id,
+            connection_id=connection_id,
+            fence=fence,
+            deliveries=tuple(taken[lane_id]),
+            person=persons.get(lane_id),
+            left=left,
+            claimed_at=now,
+        )
+        for lane_id, (fence, now) in lanes.items()
+    ]
+
+
+CRASHES_ALONE = 3  # claims without a record: from here on it is sent alone, so that it takes nobody with it
+
+
+def _may_join(before: Sequence[HeldDelivery], one: HeldDelivery) -> bool:
+    """A blind one goes alone: intent is all we know of it after a crash. So does one that workers keep dying on."""
+    alone = one.blind or one.claims >= CRASHES_ALONE
+    return not before or not (alone or before[0].blind or before[0].claims >= CRASHES_ALONE)
+
+
+async def _claim_lanes(
+    session: AsyncSession, tenant_id: TenantId, connection_id: str, *, most: int, lease: timedelta
+) -> dict[str, tuple[int, datetime]]:
+    given: dict[str, object] = {"tenant": tenant_id, "connection": connection_id, "most": most}
+    if session.get_bind().dialect.name == "sqlite":
+        now = await session.scalar(select(clock(session)))
+        rows = await session.execute(_CLAIM_SQLITE, {**given, "now": now, "until": now + lease if now else now})
+        return {row.id: (row.fence, now) for row in rows if now}
+    rows = await session.execute(_CLAIM_POSTGRESQL, {**given, "lease": lease})
+    return {row.id: (row.fence, row.now) for row in rows}
+
+
+_DUE_TYPES = {
+    "needs": Delivery.needs.type,
+    "expires_at": UtcTime(),
+    "looking": Delivery.looking.type,
+    "blind": Delivery.blind.type,
+}
+
+
+async def _due(session: AsyncSession, lane_ids: list[str]) -> list[tuple[str, HeldDelivery]]:
+    if session.get_bind().dialect.name == "sqlite":
+        statement = _DUE_SQLITE.columns(**_DUE_TYPES)
+        now = await session.scalar(select(clock(session)))
+        rows = await session.execute(statement, {"lanes": json.dumps(lane_ids), "most": PER_LANE, "now": now})
+    else:
+        statement = _DUE_POSTGRESQL.columns(**_DUE_TYPES)
+        rows = await session.execute(statement, {"lanes": lane_ids, "most": PER_LANE})
+    return [
+        (
+            row.lane_id,
+            HeldDelivery(
+                id=row.id,
+                seq=row.seq,
+                v=row.v,
+                payload=row.payload or b"",
+                action=row.action,
+                needs=tuple(row.needs),
+                attempts=row.attempts,
+                waits=row.waits,
+                claims=row.claims,
+                looking=row.looking or row.state == State.IN_FLIGHT,
+                blind=row.blind,
+                settle=timedelta(milliseconds=row.settle_ms),
+                expires_at=row.expires_at,
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def _intend(
+    session: AsyncSession, tenant_id: TenantId, held: Sequence[HeldDelivery], *, lease: timedelta
+) -> None:
+    """Write the crash plan: after the lease and the longest settle among them, somebody looks."""
+    if not held:
+        return
+    now = clock(session)
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.tenant_id == tenant_id, among(session, Delivery.id, [one.id for one in held]))
+        .values(
+            looking=Delivery.looking | (Delivery.state == State.IN_FLIGHT),
+            state=State.IN_FLIGHT,
+            claims=Delivery.claims + 1,
+            sent_at=now,
+            due_at=await _later(session, lease + max(one.settle for one in held)),
+        )
+    )
+
+
+async def _later(session: AsyncSession, wait: timedelta) -> datetime:
+    now: datetime = (await session.execute(select(clock(session)))).scalar_one()
+    return now + wait
+
+
+async def _persons(session: AsyncSession, tenant_id: TenantId, lane_ids: list[str]) -> dict[str, Ref]:
+    """Who each lane's person is at its CRM; a contact before a lead before a company."""
+    rows = await session.execute(
+        select(LaneRecord.lane_id, LaneRecord.kind, LaneRecord.record_id).where(
+            LaneRecord.tenant_id == tenant_id, among(session, LaneRecord.lane_id, lane_ids)
+        )
+    )
+    best: dict[str, Ref] = {}
+    for row in sorted(rows, key=lambda row: PERSON_KINDS.index(Kind(row.kind))):
+        best.setdefault(row.lane_id, Ref(Kind(row.kind), row.record_id))
+    return best
+
+
+async def _left(session: AsyncSession, tenant_id: TenantId, needed: set[str]) -> dict[str, Ref]:
+    if not needed:
+        return {}
+    rows = await session.execute(
+        select(Delivery.id, Delivery.record_kind, Delivery.record_id).where(
+            Delivery.tenant_id == tenant_id, among(session, Delivery.id, needed), Delivery.record_id.is_not(None)
+        )
+    )
+    return {row.id: Ref(Kind(row.record_kind), row.record_id) for row in rows}

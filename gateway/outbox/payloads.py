@@ -1,0 +1,63 @@
+"""What stands in a delivery's payload: a write, frozen at planning, sealed. Readers accept this version and the one before.
+
+Version 1: the connector's `Write` as JSON, its kind in `do`; links that do not exist yet are `later` and `person`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from connectors.crm.records import AssignOwner, Later, Link, OptOut, Person, Ref, SetFields, UpsertContact, Write
+from gateway.tenants.keys import TenantKeys
+
+VERSION = 1
+_decoder: msgspec.json.Decoder[Write] = msgspec.json.Decoder(Write)
+
+
+class Unreadable(Exception):
+    """The payload is of a version this release cannot read."""
+
+
+def seal(keys: TenantKeys, delivery_id: str, write: Write) -> bytes:
+    return keys.seal(msgspec.json.encode(write), "deliveries", "payload", delivery_id)
+
+
+def read(keys: TenantKeys, delivery_id: str, v: int, sealed: bytes) -> Write:
+    """The write. Raises `Unreadable`, or `CannotOpen` when it was not sealed for this delivery."""
+    if v != VERSION:
+        raise Unreadable(f"payload version {v}; this release reads {VERSION}")
+    try:
+        return _decoder.decode(keys.open(sealed, "deliveries", "payload", delivery_id))
+    except msgspec.MsgspecError as error:
+        raise Unreadable(f"payload version {v} does not read: {error}") from None
+
+
+def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Write:
+    """`write` with every link a `Ref`, as it is sent.
+
+    left    delivery id → the record it left. person: who the lane's person is at this CRM, if known.
+    A link to a person nobody knows is dropped: the call is logged without one.
+    """
+
+    def ref(link: Link) -> Ref | None:
+        match link:
+            case Ref():
+                return link
+            case Later(delivery=name):
+                return left.get(name)
+            case Person():
+                return person
+
+    return _with_links(write, ref)
+
+
+def _with_links(write: Write, ref: Callable[[Link], Ref | None]) -> Write:
+    if isinstance(write, UpsertContact | SetFields | AssignOwner | OptOut):
+        if write.target is None:
+            return write
+        return msgspec.structs.replace(write, target=ref(write.target))
+    return msgspec.structs.replace(
+        write, about=tuple(found for link in write.about if (found := ref(link)) is not None)
+    )

@@ -1,0 +1,51 @@
+"""What every process is made of: built once, handed around, closed in order. Decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway import bell
+from gateway.connections.open import Connections
+from gateway.db.engine import Database
+from gateway.settings import Settings
+from gateway.tenants.keys import Keyring, check_keks, load_keks
+
+if TYPE_CHECKING:
+    import redis as sync_redis
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`redis` belongs to this loop; `rings` is for RQ, which knows no loop: use it in a thread."""
+
+    settings: Settings
+    db: Database
+    keyring: Keyring
+    redis: Redis
+    rings: sync_redis.Redis
+    connections: Connections
+
+
+@contextlib.asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Everything a process needs, on the running loop. Raises `BadSealingKey` when the sealing keys are missing or wrong."""
+    db = Database(settings.database_url)
+    redis = bell.connect(settings)
+    rings = bell.connect_blocking(settings)
+    try:
+        keks = load_keks(settings)
+        await check_keks(db, keks)
+        keyring = Keyring(db, keks)
+        connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis)
+        try:
+            yield Parts(settings, db, keyring, redis, rings, connections)
+        finally:
+            await connections.close()
+    finally:
+        await redis.aclose()
+        rings.close()
+        await db.close()

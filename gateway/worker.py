@@ -1,0 +1,195 @@
+"""The worker: rings in, work done on one loop. The same code beside the API (embedded) and in a process of its own.
+
+RQ runs in a thread and only carries rings (delivery.md §1): each job hands its argument to the loop and ends. A ring
+carries no right: everything due is a row, so losing one, or answering it twice, changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import CancelledError
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
+from rq.timeouts import TimerDeathPenalty
+
+from gateway import bell
+from gateway.delivery.drain import Drains
+from gateway.delivery.due import DRAIN, PLAN, REFRESH, due
+from gateway.logs import log
+from gateway.parts import parts as opened_parts
+from gateway.rulesets.run import plan_call
+
+if TYPE_CHECKING:
+    from rq import Queue
+    from rq.executions import Execution
+    from rq.job import Job
+
+    from gateway.parts import Parts
+    from gateway.settings import Settings
+
+SILENCE = timedelta(seconds=5)  # a loop that no ring has reached for this long asks the database itself
+LONGEST_STOP = timedelta(seconds=20)  # then what is still being sent is left to its lease
+ring = bell.ring_answered  # the name jobs are stored under; it stays
+
+Work = Callable[[str], Awaitable[None]]
+
+
+class Hands:
+    """Does what rings ask for, on the running loop."""
+
+    def __init__(self, parts: Parts, drains: Drains) -> None:
+        self._parts = parts
+        self._drains = drains
+        self._heard = 0.0  # monotonic; never: ask at once
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._kinds: Mapping[str, Work] = {PLAN: self._plan, REFRESH: self._refresh}
+
+    async def take(self, kind: str, row_id: str) -> None:
+        """Start the work and return; waits only while as many connections are being drained as one worker may."""
+        self._heard = time.monotonic()
+        await self._start(kind, row_id)
+
+    async def _start(self, kind: str, row_id: str) -> None:
+        if kind == DRAIN:
+            await self._drains.room.wait()
+            self._drains.start(row_id)
+            return
+        work = self._kinds.get(kind)
+        if work is None or (kind, row_id) in self._tasks:
+            return
+        task = asyncio.create_task(self._guarded(work, kind, row_id))
+        self._tasks[kind, row_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop((kind, row_id), None))
+
+    async def _guarded(self, work: Work, kind: str, row_id: str) -> None:
+        try:
+            await work(row_id)
+        except Exception:
+            log.exception("work failed; its row is due again", kind=kind, row=row_id)
+
+    async def _plan(self, call_id: str) -> None:
+        connections = await plan_call(self._parts, call_id)
+        for connection_id in connections:
+            self._drains.start(connection_id)
+
+    async def _refresh(self, connection_id: str) -> None:
+        await self._parts.connections.refresh_due(connection_id)
+
+    async def feed(self) -> None:
+        """Ask the database while no ring comes: at once when a loop is new, later when Redis is away. Never awaits Redis."""
+        while True:
+            if time.monotonic() - self._heard > SILENCE.total_seconds():
+                try:
+                    for kind, row_id in await due(self._parts.db):
+                        await self._start(kind, row_id)
+                except Exception as error:
+                    log.warning("worker: the database does not answer", why=type(error).__name__)
+            await asyncio.sleep(self._parts.settings.relay_interval.total_seconds())
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        await self._drains.stop(LONGEST_STOP)
+        if tasks:
+            await asyncio.wait(tasks, timeout=2)
+
+
+class RingWorker(SimpleWorker):
+    """RQ's worker in a thread: no signals, no alarms, no commands by pub/sub, and no traceback kept in Redis."""
+
+    death_penalty_class = TimerDeathPenalty
+    log_job_description = False
+
+    def _install_signal_handlers(self) -> None:
+        """The process's own handlers stay."""
+
+    def subscribe(self) -> None:
+        """Commands over pub/sub would let Redis stop workers; nobody here sends any."""
+
+    def unsubscribe(self) -> None:
+        """Nothing was subscribed."""
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: Any = None,
+        exc_string: Any = "",
+        execution: Execution | None = None,
+    ) -> None:
+        """Keep the class of an exception only: its text and frames may name people."""
+        name = str(exc_string).rstrip().rsplit("\n", 1)[-1].split(":")[0]
+        super().handle_job_failure(job, queue, started_job_registry, name, execution)
+
+
+def _listen(settings: Settings, stopped: threading.Event) -> None:
+    """Work off rings until stopped; RQ's worker gives up some seconds after Redis does, so it is started again."""
+    failures = 0
+    while not stopped.is_set():
+        began = time.monotonic()
+        try:
+            connection = bell.connect_blocking(settings, socket_timeout=None)
+            worker = RingWorker(
+                [bell.queue(connection)],
+                connection=connection,
+                job_class=bell.RingJob,
+                serializer=JSONSerializer,
+                worker_ttl=60,
+            )
+            worker.work(logging_level="ERROR")
+        except Exception as error:
+            log.info("worker: no rings from Redis", why=type(error).__name__)
+        failures = 0 if time.monotonic() - began > 60 else failures + 1
+        stopped.wait(min(5.0, 0.2 * 2**failures) * random.uniform(0.5, 1.0))
+
+
+@contextlib.asynccontextmanager
+async def beside(parts: Parts, drains: Drains | None = None) -> AsyncIterator[Hands]:
+    """A worker on the running loop, for the length of the block. One per process: jobs find it by the process."""
+    loop = asyncio.get_running_loop()
+    hands = Hands(parts, drains or Drains(parts))
+    stopped = threading.Event()
+
+    def answer(argument: str) -> None:
+        kind, row_id = bell.split(argument)
+        if stopped.is_set():
+            return
+        parts.rings.delete(bell.spare_key(argument))
+        with contextlib.suppress(CancelledError, RuntimeError):  # the loop is closing: the row stays due
+            asyncio.run_coroutine_threadsafe(hands.take(kind, row_id), loop).result()
+
+    bell.RingJob.answer = staticmethod(answer)
+    thread = threading.Thread(target=_listen, args=(parts.settings, stopped), name="rings", daemon=True)
+    thread.start()
+    feeding = asyncio.create_task(hands.feed())
+    try:
+        yield hands
+    finally:
+        stopped.set()
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+        await hands.stop()
+        bell.RingJob.answer = None
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    async with opened_parts(settings) as parts, beside(parts):
+        print("gateway worker ready", flush=True)  # noqa: T201 - the line a supervisor waits for
+        await stop.wait()
+
+
+def main(settings: Settings) -> None:
+    """`gateway worker`: until SIGTERM or SIGINT, which hands back what is not being sent."""
+    asyncio.run(_main(settings))

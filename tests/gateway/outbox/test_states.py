@@ -1,0 +1,95 @@
+"""Which state may follow which, and what an ended delivery means for those behind it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.outbox.states import OPEN, Release, Standing, State, Waiting, may_follow, released
+
+D, P, F, W, X, H, U = (
+    State.DELIVERED,
+    State.PENDING,
+    State.IN_FLIGHT,
+    State.WAITING,
+    State.DEAD,
+    State.HELD,
+    State.UNCERTAIN,
+)
+
+
+def w(name: str, seq: int, *needs: str, record: str = "") -> Waiting:
+    return Waiting(name, seq, needs, record or name)
+
+
+def s(name: str, seq: int, state: State, *, record: str = "") -> Standing:
+    return Standing(name, seq, record or name, state)
+
+
+@pytest.mark.parametrize(
+    ("case", "waiting", "standing", "expected"),
+    [
+        ("nothing before it", [w("b", 2)], [], {"b": P}),
+        ("what it needs is delivered", [w("b", 2, "a")], [s("a", 1, D)], {"b": P}),
+        ("what it needs is on its way", [w("b", 2, "a")], [s("a", 1, F)], {}),
+        ("what it needs is uncertain: a person decides", [w("b", 2, "a")], [s("a", 1, U)], {}),
+        ("what it needs is dead", [w("b", 2, "a")], [s("a", 1, X)], {"b": H}),
+        ("what it needs is held", [w("b", 2, "a")], [s("a", 1, H)], {"b": H}),
+        ("what it needs is nowhere", [w("b", 2, "a")], [], {"b": H}),
+        ("an earlier write of its record is open", [w("b", 2, record="r")], [s("a", 1, P, record="r")], {}),
+        ("an earlier write of its record has ended", [w("b", 2, record="r")], [s("a", 1, X, record="r")], {"b": P}),
+        ("a later write of its record does not matter", [w("b", 2, record="r")], [s("c", 3, P, record="r")], {"b": P}),
+        ("another record's retry does not hold it up", [w("b", 2, record="r")], [s("a", 1, P, record="q")], {"b": P}),
+        ("two of one record go one by one", [w("b", 2, record="r"), w("c", 3, record="r")], [], {"b": P}),
+        (
+            "a held one lets the next of its record pass",
+            [w("b", 2, "a", record="r"), w("c", 3, record="r")],
+            [s("a", 1, X)],
+            {"b": H, "c": P},
+        ),
+        ("held goes down the chain", [w("b", 2, "a"), w("c", 3, "b")], [s("a", 1, X), s("b", 2, W)], {"b": H, "c": H}),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_those_that_wait(
+    case: str, waiting: list[Waiting], standing: list[Standing], expected: dict[str, State]
+) -> None:
+    assert {one.id: one.state for one in released(waiting, standing)} == expected, case
+
+
+names = st.sampled_from("abcdefgh")
+
+
+@given(
+    waiting=st.lists(
+        st.tuples(names, st.sets(names, max_size=2), st.sampled_from("rst")), max_size=6, unique_by=lambda t: t[0]
+    ),
+    ended=st.dictionaries(names, st.sampled_from([D, X, U, H, P, F]), max_size=6),
+)
+def test_nothing_waits_for_what_cannot_come(waiting: list[tuple[str, set[str], str]], ended: dict[str, State]) -> None:
+    """Released again and again, everything either goes on or waits for something that is still open or uncertain."""
+    asked = {
+        name: Waiting(name, place, tuple(needs - {name}), record) for place, (name, needs, record) in enumerate(waiting)
+    }
+    states = {name: state for name, state in ended.items() if name not in asked}
+    records = {name: f"own-{name}" for name in states} | {name: one.record_key for name, one in asked.items()}
+    seqs = {name: 100 + place for place, name in enumerate(states)} | {name: one.seq for name, one in asked.items()}
+    left = dict(asked)
+    for _ in range(20):
+        standing = [Standing(name, seqs[name], records[name], states.get(name, W)) for name in seqs]
+        step: list[Release] = released(list(left.values()), standing)
+        if not step:
+            break
+        for one in step:
+            left.pop(one.id)
+            states[one.id] = D if one.state is P else H
+    for one in left.values():
+        needed = [states.get(need, W if need in left else X) for need in one.needs]
+        assert any(state in OPEN or state is U for state in needed) or any(
+            other.record_key == one.record_key and other.seq < one.seq for other in left.values()
+        )
+
+
+def test_an_ended_delivery_stays_ended() -> None:
+    assert not any(may_follow(D, other) or may_follow(State.CANCELLED, other) for other in State)
+    assert may_follow(X, P)
+    assert may_follow(U, D)
+    assert not may_follow(W, F)
