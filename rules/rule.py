@@ -129,8 +129,7 @@ def parse(document: object) -> RuleSet:
     try:
         rules = RuleSet.model_validate(document)
     except ValidationError as error:
-        problems = [_from_pydantic(found) for found in error.errors(include_input=False, include_url=False)]
-        raise RulesRefused(tuple(problems)) from None
+        raise RulesRefused(_from_pydantic(error)) from None
     except RecursionError:
         raise RulesRefused((Problem("", "The document is nested too deeply."),)) from None
     if problems := [*_check_rules(rules), *_check_unique(rules)]:
@@ -240,16 +239,25 @@ def _check_unique(rules: RuleSet) -> Iterator[Problem]:
 _MODELS: Final[dict[str, type[BaseModel]]] = {"": RuleSet, "rules": Rule, "then": Action, "active": Window}
 
 
-def _from_pydantic(error: Mapping[str, Any]) -> Problem:
-    """One of pydantic's complaints with a path as a person writes it, and our hint for a key that does not exist."""
-    steps = [step for step in error["loc"] if step not in {"flag", "window"}]
+def _from_pydantic(error: ValidationError) -> tuple[Problem, ...]:
+    """Pydantic's complaints. It also counts an item that is wrong as one that is not there; that one is dropped."""
+    found = error.errors(include_input=False, include_url=False)
+    places = [one["loc"] for one in found]
+    outer = {place[:end] for place in places for end in range(len(place))}
+    return tuple(
+        _say(one["loc"], one["type"], one["msg"]) for one in found if one["loc"] not in outer or not one["loc"]
+    )
+
+
+def _say(place: tuple[int | str, ...], kind: str, message: str) -> Problem:
+    """One complaint, with a path as a person writes it and our hint for a key that does not exist."""
+    steps = [step for step in place if step not in {"flag", "window"}]
     path = ""
     for step in steps:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    if error["type"] == "extra_forbidden":
-        parents = [step for step in steps[:-1] if isinstance(step, str)]
-        model = _MODELS[parents[-1] if parents else ""]
-        known = [field.alias or name for name, field in model.model_fields.items()]
-        key = str(steps[-1])[:80]
-        return Problem(path[:300], f'There is no key "{key}" here.{did_you_mean(key, known)}')
-    return Problem(path[:300], f"{error['msg']}.")
+    if kind != "extra_forbidden":
+        return Problem(path[:300], f"{message.replace('Tuple', 'List')}.")
+    parents = [step for step in steps[:-1] if isinstance(step, str)]
+    known = [field.alias or name for name, field in _MODELS[parents[-1] if parents else ""].model_fields.items()]
+    key = str(steps[-1])[:80]
+    return Problem(path[:300], f'There is no key "{key}" here.{did_you_mean(key, known)}')

@@ -24,9 +24,11 @@ def facts(
     )
 
 
-def rule(when: str = "true", name: str = "Rule", **more: Any) -> dict[str, Any]:
-    """A rule document that opts the caller out, unless `then` says otherwise."""
-    return {"name": name, "when": when, "then": [{"do": "opt_out"}], **more}
+def rule(
+    when: str = "true", name: str = "Rule", *, shared: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A rule document that opts the caller out, unless `then` says otherwise; `shared` is its `with`."""
+    return {"name": name, "when": when, "then": [{"do": "opt_out"}], **({"with": shared} if shared else {}), **more}
 
 
 def rule_set(*rules: dict[str, Any]) -> RuleSet:
