@@ -6,7 +6,7 @@ A run that skipped half of itself looks like a good one unless it says so. Works
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -39,7 +39,9 @@ def pytest_testnodedown(node: Any, error: object) -> None:
         _operations[vendor, operation] += times
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost, so that it comes after pytest's own list of failures
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
+    yield
     outcomes = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
     terminalreporter.section("what this run rests on")
     for line in [*_servers(config), *_schemas(), *_docker(), *_skips(terminalreporter.stats.get("skipped", []))]:

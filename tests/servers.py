@@ -273,8 +273,10 @@ def start_redis(*options: str) -> Redis:
     options  further words of its command line, such as "--maxmemory", "64mb"
     Raises `Missing`. Takes some 20 ms once the program is there.
     """
-    program, origin = _redis_program()
+    installed, origin = _redis_program()
     folder = new_folder("redis")
+    program = folder / "redis-server"  # the same file may be several programs, and goes by the name it is called with
+    program.symlink_to(installed)
     for tries_left in reversed(range(TRIES)):
         port = free_port()
         words = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "", "--appendonly", "no"]
@@ -315,8 +317,8 @@ def _redis_program() -> tuple[Path, str]:
 def _redis_from_packages() -> Path | None:
     """Install Redis with apt-get, as root only; None where that is not possible.
 
-    `redis-tools` holds the server program under another name (it goes by the name it is called with) and, unlike
-    `redis-server`, brings no system service that would start now and at each boot. Seen in Debian 12 and Ubuntu 24.04.
+    `redis-tools` holds the server program, as `redis-check-rdb`, and unlike `redis-server` brings no system service
+    that would start now and at each boot. Source: Debian 12, redis 5:7.0.15-1, seen 2026-11-22.
     """
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
@@ -329,11 +331,7 @@ def _redis_from_packages() -> Path | None:
         if done.returncode:
             print(f"{' '.join(command)}: {done.stderr.strip()[-300:]}", file=sys.stderr, flush=True)
     program = shutil.which("redis-check-rdb")
-    if program is None:
-        return None
-    called = new_folder("redis-program") / "redis-server"
-    called.symlink_to(program)
-    return called
+    return Path(program) if program else None
 
 
 def _redis_version(program: Path) -> str:
