@@ -43,11 +43,15 @@ class DailyBudget(Base):
 class Connection(Base):
     """A tenant's account at a CRM. Tokens are sealed at (connections, column, id).
 
-    state            active | degraded | reconnect_needed | disconnected.
+    state            active | reconnect_needed | disconnected. "degraded" is what health.py makes of the last two times.
     token_version    goes up with every stored grant; a refresh writes `WHERE token_version = :seen`.
     refresh_lease_until, refresh_fence   one process refreshes at a time.
-    refresh_due_at   when the relay rings for a refresh; None when there is nothing to keep warm.
-    sticks           probed sticking per kind of write.
+    refresh_due_at   when the relay rings for a refresh (and for whatever else is owed: a probe, a revocation);
+                     None when there is nothing to keep warm.
+    refresh_not_before, refresh_failures   the token endpoint is in trouble: nobody asks it before.
+    sticks           probed sticking per kind of write; `probed_at` is None while the account was not probed, and
+                     nothing is sent until then (`paused_at`): a key that changes its place between two tries is lost.
+    disconnected_at  with tokens still there: the vendor has not confirmed the revocation yet.
     """
 
     __tablename__ = "connections"
@@ -71,7 +75,10 @@ class Connection(Base):
     refresh_due_at: Mapped[When | None] = mapped_column(index=True)
     refresh_lease_until: Mapped[When | None]
     refresh_fence: Mapped[int] = mapped_column(default=0)
+    refresh_failures: Mapped[int] = mapped_column(default=0)
+    refresh_not_before: Mapped[When | None]
     sticks: Mapped[Document]
+    probed_at: Mapped[When | None]
     paused_at: Mapped[When | None]  # nothing is claimed while it is set
     reason: Mapped[Text | None]  # why it is not active, for a person
     last_error_at: Mapped[When | None]
@@ -93,7 +100,11 @@ class Connection(Base):
 
 
 class OauthFlow(Base):
-    """A sign-in under way (security.md §4). Everything secret is a SHA-256; the verifier is sealed."""
+    """A sign-in under way (security.md §4). Everything secret is a SHA-256; the verifier is sealed.
+
+    outcome  what became of it (authorize.Outcome), for the page that the same browser is shown.
+    account  the name of the CRM account that was signed in to, for that page.
+    """
 
     __tablename__ = "oauth_flows"
 
@@ -114,5 +125,10 @@ class OauthFlow(Base):
     expires_at: Mapped[When]
     claimed_at: Mapped[When | None]
     used_at: Mapped[When | None]
+    outcome: Mapped[Text | None]
+    account: Mapped[Text | None]
 
-    __table_args__ = (Index("ix_oauth_flows_id", "id", unique=True),)
+    __table_args__ = (
+        Index("ix_oauth_flows_id", "id", unique=True),
+        Index("ix_oauth_flows_expires_at", "expires_at"),
+    )
