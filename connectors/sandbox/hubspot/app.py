@@ -41,7 +41,7 @@ from connectors.sandbox.hubspot.portal import Portal, type_of
 from connectors.sandbox.journal import Journal
 
 _JSON = "application/json;charset=utf-8"
-_OAUTH_VERSIONS = frozenset({"v3", "2026-03", "2026-09"})
+_OAUTH_VERSIONS = frozenset({"v1", "v3", "2026-03", "2026-09"})  # v1 ends 2027-02-16
 _OURS = "gateway_key"  # the callers' own unique property, for the journal
 
 
@@ -169,17 +169,22 @@ class HubSpot:
         parts = call.path.strip("/").split("/")
         if parts == ["oauth", "authorize"]:
             return self._authorize(call)
-        if call.method != "POST" or len(parts) < 3 or parts[1] not in _OAUTH_VERSIONS or parts[2] != "token":
+        if len(parts) < 3 or parts[1] not in _OAUTH_VERSIONS:
             raise page_not_found()
-        form = call.form() if "form" in call.headers.get("content-type", "") else {}
-        match parts[3:]:
-            case []:
+        form = _fields(call)
+        match call.method, *parts[2:]:
+            case "POST", "token":
                 return _answered(200, self.tokens.token(form, call.now), {}, correlation)
-            case ["introspect"]:
+            case "POST", "token", "introspect" if parts[1] != "v1":
                 return _answered(200, self.tokens.introspect(form, call.now), {}, correlation)
-            case ["revoke"]:
+            case "POST", "token", "revoke" if parts[1] != "v1":
                 self.tokens.revoke(form)
                 return _answered(200, {}, {}, correlation)
+            case "GET", "access-tokens" | "refresh-tokens", token if parts[1] == "v1":
+                return _answered(200, self.tokens.describe(token, call.now), {}, correlation)
+            case "DELETE", "refresh-tokens", token if parts[1] == "v1":
+                self.grants.revoke(token)
+                return _answered(204, None, {}, correlation)
             case _:
                 raise page_not_found()
 
@@ -276,6 +281,16 @@ class HubSpot:
     def _next_correlation(self) -> str:
         self._asked += 1
         return f"{self._asked:08x}-0000-4000-8000-000000000000"
+
+
+def _fields(call: Call) -> Mapping[str, str]:
+    """A form, as documented; or the same as JSON, which is how the official SDK (0.1.0a9) sends it."""
+    if "form" in call.headers.get("content-type", ""):
+        return call.form()
+    try:
+        return msgspec.json.decode(call.body, type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _version(path: Mapping[str, str], url: str) -> str:

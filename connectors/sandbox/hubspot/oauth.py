@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from connectors.sandbox.hubspot.errors import Refusal
+from connectors.sandbox.hubspot.errors import Refusal, error
 from connectors.sandbox.hubspot.grants import ACCESS_LIFE, Access, Grant, Grants, verifies
 from connectors.sandbox.hubspot.portal import Portal
 
@@ -50,11 +50,21 @@ class TokenEndpoint:
         if access is not None:
             if self.grants.is_dead(token, access) or access.expires_at <= now:
                 return {"active": False}
-            return self._described(token, access.grant, now) | self._signed(access, now)
+            return self._described(token, access.grant) | self._signed(access, now)
         grant = self.grants.by_refresh(token)
         if grant is None:
             return {"active": False}
-        return self._described(token, grant, now) | {"token_use": "refresh_token"}
+        return self._described(token, grant) | {"token_use": "refresh_token"}
+
+    def describe(self, token: str, now: datetime) -> dict[str, Any]:
+        """v1's way to look at a token: by its address, without credentials. Raises the 404 for one that is worth nothing."""
+        access, grant = self.grants.by_access(token), self.grants.by_refresh(token)
+        if access is not None and not self.grants.is_dead(token, access) and access.expires_at > now:
+            left = int((access.expires_at - now).total_seconds())
+            return self._described(token, access.grant) | {"token_type": "access", "expires_in": left}
+        if grant is None:
+            raise error(404, "Unknown or expired token", None)
+        return self._described(token, grant) | {"token_type": "refresh"}
 
     def revoke(self, form: Mapping[str, str]) -> None:
         self._authenticate(form)
@@ -92,7 +102,7 @@ class TokenEndpoint:
             "token_use": "access_token",
         }
 
-    def _described(self, token: str, grant: Grant, now: datetime) -> dict[str, Any]:
+    def _described(self, token: str, grant: Grant) -> dict[str, Any]:
         portal = self.portals.get(grant.hub_id)
         return {
             "token": token,
@@ -133,5 +143,5 @@ class TokenEndpoint:
         }
 
 
-def _refused(error: str, status: str, text: str) -> Refusal:
-    return Refusal(400, {"error": error, "error_description": text, "status": status, "message": text})
+def _refused(code: str, status: str, text: str) -> Refusal:
+    return Refusal(400, {"error": code, "error_description": text, "status": status, "message": text})
