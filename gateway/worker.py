@@ -21,10 +21,12 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
+from connectors.crm.records import UpsertContact
 from gateway import bell
 from gateway.delivery.drain import Drains
 from gateway.delivery.due import DRAIN, PLAN, REFRESH, due
 from gateway.logs import log
+from gateway.lookup.find import Finder
 from gateway.parts import parts as opened_parts
 from gateway.rulesets.run import plan_call
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from rq.executions import Execution
     from rq.job import Job
 
+    from connectors.crm.records import Record, Write
+    from gateway.db.base import TenantId
     from gateway.parts import Parts
     from gateway.settings import Settings
 
@@ -46,9 +50,12 @@ Work = Callable[[str], Awaitable[None]]
 class Hands:
     """Does what rings ask for, on the running loop."""
 
-    def __init__(self, parts: Parts, drains: Drains) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._drains = drains
+        self._finder = Finder(
+            settings=parts.settings, db=parts.db, keyring=parts.keyring, redis=parts.redis, connections=parts.connections
+        )
+        self._drains = Drains(parts, wrote=self._wrote)
         self._heard = 0.0  # monotonic; never: ask at once
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._kinds: Mapping[str, Work] = {PLAN: self._plan, REFRESH: self._refresh}
@@ -77,9 +84,16 @@ class Hands:
             log.exception("work failed; its row is due again", kind=kind, row=row_id)
 
     async def _plan(self, call_id: str) -> None:
-        connections = await plan_call(self._parts, call_id)
+        connections = await plan_call(self._parts, call_id, finder=self._finder)
         for connection_id in connections:
             self._drains.start(connection_id)
+
+    async def _wrote(self, tenant_id: TenantId, connection_id: str, write: Write, record: Record) -> None:
+        """Whoever we have just written is found at once, though the CRM's search does not know them yet."""
+        if isinstance(write, UpsertContact) and write.phone is not None:
+            await self._finder.remember_written(
+                tenant_id, write.phone, connection_id=connection_id, kind=record.kind.value, record_id=record.id
+            )
 
     async def _refresh(self, connection_id: str) -> None:
         await self._parts.connections.refresh_due(connection_id)
@@ -100,6 +114,7 @@ class Hands:
         await self._drains.stop(LONGEST_STOP)
         if tasks:
             await asyncio.wait(tasks, timeout=2)
+        await self._finder.close()
 
 
 class RingWorker(SimpleWorker):
@@ -152,10 +167,10 @@ def _listen(settings: Settings, stopped: threading.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def beside(parts: Parts, drains: Drains | None = None) -> AsyncIterator[Hands]:
+async def beside(parts: Parts) -> AsyncIterator[Hands]:
     """A worker on the running loop, for the length of the block. One per process: jobs find it by the process."""
     loop = asyncio.get_running_loop()
-    hands = Hands(parts, drains or Drains(parts))
+    hands = Hands(parts)
     stopped = threading.Event()
 
     def answer(argument: str) -> None:

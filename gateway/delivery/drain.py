@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connectors.crm.records import Record, Write
 from connectors.errors import ConnectorError
@@ -31,8 +31,8 @@ SLICE = timedelta(seconds=20)  # one connection's turn; the relay rings again fo
 TOGETHER = timedelta(milliseconds=20)  # results recorded in one transaction, if they come within this time
 MOST_TOGETHER = 100
 
-Wrote = Callable[[TenantId, Write, Record], Awaitable[None]]
-"""Told of every write that arrived, after it was recorded (the caller cache must not answer with the old record)."""
+Wrote = Callable[[TenantId, str, Write, Record], Awaitable[None]]
+"""Told of every write that arrived (tenant, connection, write, what it left), after it was recorded."""
 
 
 class Drains:
@@ -42,6 +42,7 @@ class Drains:
         self._parts = parts
         self._wrote = wrote
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, _Turn] = {}
         self._again: set[str] = set()
         self._stopping = False
         self.room = asyncio.Event()
@@ -52,7 +53,10 @@ class Drains:
         if self._stopping:
             return
         if connection_id in self._running:
-            self._again.add(connection_id)
+            if (turn := self._turns.get(connection_id)) is not None:
+                turn.rung()
+            else:
+                self._again.add(connection_id)
             return
         task = asyncio.create_task(self._turn(connection_id), name=f"drain {connection_id}")
         self._running[connection_id] = task
@@ -104,7 +108,11 @@ class Drains:
             return
         keys = await parts.keyring.of(tenant_id)
         turn = _Turn(parts, opened, keys, self._wrote, lambda: self._stopping)
-        await turn.run(until=time.monotonic() + SLICE.total_seconds())
+        self._turns[connection_id] = turn
+        try:
+            await turn.run(until=time.monotonic() + SLICE.total_seconds())
+        finally:
+            del self._turns[connection_id]
         if turn.more and not self._stopping:
             self._again.add(connection_id)
 
@@ -121,29 +129,58 @@ class _Turn:
         self._wrote = wrote
         self._stopping = stopping
         self._halted = False  # the grant is gone, the account fails or refuses: claim nothing more in this turn
-        self._done: asyncio.Queue[tuple[Claim, LaneResult] | None] = asyncio.Queue(MOST_TOGETHER * 2)
+        self._done: asyncio.Queue[tuple[Claim, LaneResult]] = asyncio.Queue(MOST_TOGETHER * 2)
+        self._unrecorded = 0
+        self._news = asyncio.Event()  # something was recorded, or rung for: there may be more to claim
         self.more = False
 
+    def rung(self) -> None:
+        """Somebody planned something for this connection."""
+        self._news.set()
+
     async def run(self, *, until: float) -> None:
+        """Claim and send until nothing is due, time is up, or the account had enough; then everything is recorded."""
         recorder = asyncio.create_task(self._record_all())
         sending: set[asyncio.Task[None]] = set()
         most = self._parts.settings.connection_senders
+        self._news.set()
         try:
             while True:
                 over = self._halted or self._stopping() or time.monotonic() >= until
-                if not over and len(sending) <= most // 2:
-                    claims = await self._claim(most - len(sending))
+                if not over and self._news.is_set() and len(sending) <= most // 2:
+                    self._news.clear()
+                    free = most - len(sending)
+                    claims = await self._claim(free)
                     sending |= {asyncio.create_task(self._send(claim)) for claim in claims}
-                    over = not claims
-                    self.more = bool(claims)
-                if not sending:
-                    if over:
-                        break
-                    continue
-                _, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                    if len(claims) == free:
+                        self._news.set()  # as many as asked for: there may be more
+                if over and not sending:
+                    self.more = not self._halted
+                    break
+                if not sending and not self._unrecorded and not self._news.is_set():
+                    break
+                sending = await self._wait(sending, until)
         finally:
-            await self._done.put(None)
-            await recorder
+            if sending:  # only after an error of ours: what is out is out, and its answers count
+                await asyncio.wait(sending)
+            await self._done.join()
+            recorder.cancel()
+            await asyncio.gather(recorder, return_exceptions=True)
+
+    async def _wait(self, sending: set[asyncio.Task[None]], until: float) -> set[asyncio.Task[None]]:
+        """Until a sender ends, or there is news that a free sender could use."""
+        waiting: set[asyncio.Task[Any]] = {*sending}
+        most = self._parts.settings.connection_senders
+        news = asyncio.create_task(self._news.wait()) if len(sending) <= most // 2 else None
+        if news is not None:
+            waiting.add(news)
+        await asyncio.wait(waiting, timeout=max(0.05, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
+        if news is not None:
+            news.cancel()
+        for task in sending:
+            if task.done() and not task.cancelled():
+                task.result()
+        return {task for task in sending if not task.done()}
 
     async def _claim(self, most: int) -> list[Claim]:
         settings, opened = self._parts.settings, self._opened
@@ -159,30 +196,28 @@ class _Turn:
             self._halted = True
         for ok in claim.healthy:
             await self._parts.connections.breakers.record(self._opened.account_id, ok)
+        self._unrecorded += 1
         await self._done.put((claim, result))
 
     async def _record_all(self) -> None:
         """Record results as they come, many in one transaction; after a failure the leases run out and somebody looks."""
-        ended = False
-        while not ended:
-            first = await self._done.get()
-            if first is None:
-                return
-            batch = [first]
+        while True:
+            batch = [await self._done.get()]
             closes = time.monotonic() + TOGETHER.total_seconds()
-            while len(batch) < MOST_TOGETHER:
+            while len(batch) < MOST_TOGETHER and (left := closes - time.monotonic()) > 0:
                 try:
-                    one = await asyncio.wait_for(self._done.get(), max(0.0, closes - time.monotonic()))
+                    batch.append(await asyncio.wait_for(self._done.get(), left))
                 except TimeoutError:
                     break
-                if one is None:
-                    ended = True
-                    break
-                batch.append(one)
             try:
                 await self._record(batch)
             except Exception:
                 log.exception("recording failed; the leases run out and the keys are looked for", lanes=len(batch))
+            finally:
+                self._unrecorded -= len(batch)
+                self._news.set()
+                for _ in batch:
+                    self._done.task_done()
 
     async def _record(self, batch: Sequence[tuple[Claim, LaneResult]]) -> None:
         tenant_id = self._opened.tenant_id
@@ -199,4 +234,4 @@ class _Turn:
         if self._wrote is not None:
             for claim, _ in batch:
                 for write, left in claim.wrote:
-                    await self._wrote(tenant_id, write, left)
+                    await self._wrote(tenant_id, self._opened.id, write, left)
