@@ -129,11 +129,20 @@ def upgrade() -> None:
         sa.Column("planned_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ruleset_version", sa.Integer(), nullable=True),
         sa.Column("transcript_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("people_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("people_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("kept_until", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_calls_tenant_id")),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_calls")),
-        sa.UniqueConstraint("tenant_id", "source", "external_id", name=op.f("uq_calls_tenant_id_source_external_id")),
+        sa.UniqueConstraint("tenant_id", "external_id", "source", name=op.f("uq_calls_tenant_id_external_id_source")),
+    )
+    op.create_index("ix_calls_kept_until", "calls", ["kept_until"], unique=False)
+    op.create_index(
+        "ix_calls_lookup_id",
+        "calls",
+        ["tenant_id", "lookup_id"],
+        unique=False,
+        postgresql_where=sa.text("lookup_id IS NOT NULL"),
+        sqlite_where=sa.text("lookup_id IS NOT NULL"),
     )
     op.create_index("ix_calls_people_until", "calls", ["people_until"], unique=False)
     op.create_index(
@@ -145,6 +154,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("plan_at IS NOT NULL"),
     )
     op.create_index("ix_calls_subject", "calls", ["tenant_id", "subject_index"], unique=False)
+    op.create_index("ix_calls_transcript_until", "calls", ["transcript_until"], unique=False)
     op.create_table(
         "connections",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
@@ -327,8 +337,8 @@ def upgrade() -> None:
     op.create_table(
         "call_aliases",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
-        sa.Column("source", sa.String(), nullable=False),
         sa.Column("alias", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
         sa.Column("call_id", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id", "call_id"],
@@ -336,7 +346,7 @@ def upgrade() -> None:
             name=op.f("fk_call_aliases_tenant_id_call_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("tenant_id", "source", "alias", name=op.f("pk_call_aliases")),
+        sa.PrimaryKeyConstraint("tenant_id", "alias", "source", name=op.f("pk_call_aliases")),
     )
     op.create_table(
         "call_decisions",
@@ -539,6 +549,7 @@ def downgrade() -> None:
     op.drop_index("ix_connections_id", table_name="connections")
     op.drop_index(op.f("ix_connections_crm_account_id"), table_name="connections")
     op.drop_table("connections")
+    op.drop_index("ix_calls_transcript_until", table_name="calls")
     op.drop_index("ix_calls_subject", table_name="calls")
     op.drop_index(
         "ix_calls_plan_at",
@@ -547,6 +558,13 @@ def downgrade() -> None:
         sqlite_where=sa.text("plan_at IS NOT NULL"),
     )
     op.drop_index("ix_calls_people_until", table_name="calls")
+    op.drop_index(
+        "ix_calls_lookup_id",
+        table_name="calls",
+        postgresql_where=sa.text("lookup_id IS NOT NULL"),
+        sqlite_where=sa.text("lookup_id IS NOT NULL"),
+    )
+    op.drop_index("ix_calls_kept_until", table_name="calls")
     op.drop_table("calls")
     op.drop_index("ix_call_events_recent", table_name="call_events")
     op.drop_index("ix_call_events_raw_until", table_name="call_events")

@@ -34,8 +34,8 @@ class Call(Base):
     """One call: (tenant, source, external id). `news` is the merged `CallNews`, sealed at (calls, news, id).
 
     source      the endpoint's id, or "api" for our own contract.
-    state       received | planned | done | attention.
-    person      the lane's person: keyed hash of the customer's number, else of the call; None until it is settled.
+    state       received | planned | done | attention; a test event's call is done from the start.
+    person      the lane's person: keyed hash of the customer's number, else of the call; the first replaces the second.
     plan_at     when the relay rings for planning; None when there is nothing to plan.
     subject_index   keyed hash of the customer's number, for export and erasure.
     """
@@ -62,12 +62,19 @@ class Call(Base):
     plan_at: Mapped[When | None]
     planned_at: Mapped[When | None]
     ruleset_version: Mapped[int | None]
-    transcript_until: Mapped[When | None]  # retention: then the transcript goes
-    people_until: Mapped[When]  # then everything about people goes
+    transcript_until: Mapped[When | None]  # retention: then the transcript goes; None: it has
+    people_until: Mapped[When | None]  # then everything about people goes; None: it has
     kept_until: Mapped[When]  # then the row goes
 
     __table_args__ = (
-        UniqueConstraint("tenant_id", "source", "external_id"),
+        UniqueConstraint("tenant_id", "external_id", "source"),  # in this order, to be found by the external id alone
+        Index(
+            "ix_calls_lookup_id",
+            "tenant_id",
+            "lookup_id",
+            postgresql_where=text("lookup_id IS NOT NULL"),
+            sqlite_where=text("lookup_id IS NOT NULL"),
+        ),
         Index(
             "ix_calls_plan_at",
             "plan_at",
@@ -75,18 +82,20 @@ class Call(Base):
             sqlite_where=text("plan_at IS NOT NULL"),
         ),
         Index("ix_calls_subject", "tenant_id", "subject_index"),
+        Index("ix_calls_transcript_until", "transcript_until"),
         Index("ix_calls_people_until", "people_until"),
+        Index("ix_calls_kept_until", "kept_until"),
     )
 
 
 class CallAlias(Base):
-    """Another id that stands for a call, at the same source ("carrier:CA…", "lookup:lk_…")."""
+    """Another id that stands for a call at the same source ("carrier:CA…"). Of two calls that claim one, the first has it."""
 
     __tablename__ = "call_aliases"
 
     tenant_id: Mapped[Id] = mapped_column(primary_key=True)
-    source: Mapped[Text] = mapped_column(primary_key=True)
     alias: Mapped[Text] = mapped_column(primary_key=True)
+    source: Mapped[Text] = mapped_column(primary_key=True)
     call_id: Mapped[Id]
 
     __table_args__ = (
@@ -95,7 +104,11 @@ class CallAlias(Base):
 
 
 class CallEvent(Base):
-    """One event as it came, stored once per (tenant, source, dedupe). `raw` is sealed at (call_events, raw, id)."""
+    """One event as it came, stored once per (tenant, source, dedupe). `raw` is sealed at (call_events, raw, id).
+
+    became   stored (a new call) | merged (it added to one) | nothing new | lookup | tools | ignored | unreadable | test.
+    call_id  None: it belongs to no call we know, and goes when its time is up; the others go with their call.
+    """
 
     __tablename__ = "call_events"
 
@@ -104,7 +117,7 @@ class CallEvent(Base):
     source: Mapped[Text]
     dedupe: Mapped[Bytes]  # SHA-256 of the platform's own dedupe key
     name: Mapped[Text]
-    became: Mapped[Text]  # stored | merged | lookup | tools | ignored | unreadable
+    became: Mapped[Text]
     call_id: Mapped[Id | None]
     raw: Mapped[Bytes | None]
     received_at: Mapped[When]

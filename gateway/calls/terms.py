@@ -1,0 +1,52 @@
+"""How a tenant wants its calls read and kept."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gateway.db.base import TenantId
+from gateway.db.engine import Database
+from gateway.tenants import settings
+
+BELIEVED = timedelta(seconds=5)
+_MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Terms:
+    """region  ISO 3166, for national spellings. raw, transcripts, people: how long each is kept (security.md §10)."""
+
+    region: str
+    raw: timedelta
+    transcripts: timedelta
+    people: timedelta
+    recording_links: bool
+
+
+class TermsOf:
+    """Each tenant's terms, believed for 5 s. One per process."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[TenantId, tuple[float, Terms]] = {}
+
+    async def tenant(self, tenant_id: TenantId) -> Terms:
+        held = self._known.get(tenant_id)
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        async with self._db.reading(tenant_id) as session:
+            document = await settings.current(session, tenant_id)
+        kept = document.retention
+        terms = Terms(
+            region=document.region,
+            raw=timedelta(days=kept.raw_days),
+            transcripts=timedelta(days=kept.transcript_days),
+            people=timedelta(days=kept.summary_days),
+            recording_links=kept.recording_links,
+        )
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[tenant_id] = (time.monotonic() + BELIEVED.total_seconds(), terms)
+        return terms
