@@ -105,7 +105,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_call_events_call", "call_events", ["tenant_id", "call_id"], unique=False)
     op.create_index("ix_call_events_raw_until", "call_events", ["raw_until"], unique=False)
-    op.create_index("ix_call_events_recent", "call_events", ["tenant_id", "source", "received_at"], unique=False)
+    op.create_index("ix_call_events_recent", "call_events", ["tenant_id", "source", "id"], unique=False)
     op.create_table(
         "calls",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),

@@ -41,26 +41,31 @@ def check_hmac(request: Incoming, *, secret: str, chosen: Mapping[str, str], now
     encoding, form = chosen["signature_encoding"].lower(), chosen["payload_format"]
     if algorithm is None or encoding not in ("hex", "base64"):
         raise BadSignature("the endpoint's signature settings are not usable")
-    stamp = request.headers.get(chosen["timestamp_header"].lower(), "")
     timed = "{timestamp}" in form
-    if timed and not fresh(stamp, now):
+    if timed and not fresh(request.headers.get(chosen["timestamp_header"].lower(), ""), now):
         raise BadSignature("no time, or one too far from now")
+    if not same(request.headers[chosen["signature_header"].lower()], hmac_of(request, secret=secret, chosen=chosen)):
+        raise BadSignature("the signature does not match")
+    return Assurance.SIGNED if timed and "{body}" in form else Assurance.SECRET
+
+
+def hmac_of(request: Incoming, *, secret: str, chosen: Mapping[str, str]) -> str:
+    """What the signature header of `request` must say. Raises `BadSignature` for a secret that cannot be used."""
     parts = {
         "body": request.body,
-        "timestamp": stamp.encode(errors="surrogatepass"),
+        "timestamp": request.headers.get(chosen["timestamp_header"].lower(), "").encode(errors="surrogatepass"),
         "method": request.method.upper().encode(errors="surrogatepass"),
         "url": request.url.encode(errors="surrogatepass"),
         "svix-id": request.headers.get(chosen["message_id_header"].lower(), "").encode(errors="surrogatepass"),
     }
-    pieces = _PLACEHOLDER.split(form)  # text, name, text, name, …, text: what a body contains is never a placeholder
+    pieces = _PLACEHOLDER.split(chosen["payload_format"])  # text, name, text, …: what a body contains is no placeholder
     signed = b"".join(
         parts[piece] if at % 2 else piece.encode(errors="surrogatepass") for at, piece in enumerate(pieces)
     )
-    digest = hmac.new(_key(secret, chosen), signed, algorithm)
-    expected = digest.hexdigest() if encoding == "hex" else base64.b64encode(digest.digest()).decode()
-    if not same(request.headers[chosen["signature_header"].lower()], chosen["signature_prefix"] + expected):
-        raise BadSignature("the signature does not match")
-    return Assurance.SIGNED if timed and "{body}" in form else Assurance.SECRET
+    digest = hmac.new(_key(secret, chosen), signed, _ALGORITHMS[chosen["algorithm"].lower()])
+    hexadecimal = chosen["signature_encoding"].lower() == "hex"
+    made = digest.hexdigest() if hexadecimal else base64.b64encode(digest.digest()).decode()
+    return chosen["signature_prefix"] + made
 
 
 def _key(secret: str, chosen: Mapping[str, str]) -> bytes:

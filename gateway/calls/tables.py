@@ -126,7 +126,7 @@ class CallEvent(Base):
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "source", "dedupe"),
-        Index("ix_call_events_recent", "tenant_id", "source", "received_at"),
+        Index("ix_call_events_recent", "tenant_id", "source", "id"),
         Index("ix_call_events_call", "tenant_id", "call_id"),
         Index("ix_call_events_raw_until", "raw_until"),
     )
