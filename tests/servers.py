@@ -175,7 +175,7 @@ def _start_postgres(programs: Path, origin: str, folder: Path, *, durable: bool)
     if user:
         os.chown(data, entry.pw_uid, entry.pw_gid)
     env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC", "HOME": str(folder)}
-    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "gateway", "--auth=trust", "-E", "UTF8", "--no-sync"]
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "tests", "--auth=trust", "-E", "UTF8", "--no-sync"]
     making = Process(initdb, folder / "initdb.log", env, cwd=folder, user=user).start()
     if making.wait(timedelta(seconds=120)):
         raise Missing(f"PostgreSQL: initdb from {origin} failed: {making.tail(3)}")
@@ -194,7 +194,7 @@ def _start_postgres(programs: Path, origin: str, folder: Path, *, durable: bool)
             stop_by=signal.SIGINT,  # "fast": cut connections, keep the data whole
             remove=(folder,),
         )
-        where = Where(f"postgresql+asyncpg://gateway@127.0.0.1:{port}/postgres", version, origin)
+        where = Where(f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres", version, origin)
         server = Postgres(process.start(), where, folder)
         try:
             server._await_ready()

@@ -34,6 +34,7 @@ class Provider:
     def __init__(self) -> None:
         self._running: list[servers.Server] = []
         self._known: dict[str, Where | Missing] = {}
+        self._alone: dict[str, Where] = {}
 
     def get(self, kind: str) -> Where:
         """The run's "postgres" or "redis"; raises `Missing` again and again, not only the first time."""
@@ -70,9 +71,13 @@ class Provider:
         for kind, value in told.items():
             self._known[kind] = Missing(value) if isinstance(value, str) else Where(*value)
 
+    def note(self, kind: str, where: Where) -> None:
+        """A test has started one of its own; without another it is what the run rests on."""
+        self._alone.setdefault(kind, where)
+
     def used(self) -> dict[str, Where]:
         """The servers that this run has used, for its closing lines."""
-        return {kind: where for kind, where in self._known.items() if isinstance(where, Where)}
+        return self._alone | {kind: where for kind, where in self._known.items() if isinstance(where, Where)}
 
     def close(self) -> None:
         """End what was started."""
@@ -120,23 +125,25 @@ def redis_server(request: pytest.FixtureRequest) -> Where:
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[servers.Postgres]:
+def own_postgres(request: pytest.FixtureRequest) -> Iterator[servers.Postgres]:
     """A PostgreSQL for this test alone, empty, with `stop()`, `start()`, `restart()`, `kill()`; about a second."""
     try:
         server = servers.start_postgres()
     except Missing as missing:
         pytest.fail(str(missing), pytrace=False)
+    request.config.stash[PROVIDER].note("postgres", server.where)
     with server:
         yield server
 
 
 @pytest.fixture
-def own_redis() -> Iterator[servers.Redis]:
+def own_redis(request: pytest.FixtureRequest) -> Iterator[servers.Redis]:
     """A Redis for this test alone, with `stop()`, `start()`, `restart()`, `kill()`; comes back empty."""
     try:
         server = servers.start_redis()
     except Missing as missing:
         pytest.fail(str(missing), pytrace=False)
+    request.config.stash[PROVIDER].note("redis", server.where)
     with server:
         yield server
 

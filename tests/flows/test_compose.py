@@ -1,21 +1,17 @@
-"""docker-compose.yml, the image and Redis's rights, held against what the code and the documents say.
+"""docker-compose.yml and the image, held against what the code and the documents say.
 
 They are read, not started: a Docker engine is rarely at hand where tests run (the closing lines say whether one was).
-What can be tried without one is: RQ under the very rights that the compose file gives it, on a real Redis.
+What can be tried without one is in test_compose_rights.py.
 """
 
 import re
 import subprocess
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import redis
-import rq
 import yaml
 
 from gateway.settings import App, Settings
-from tests import servers
 from tests.architecture.test_settings import DOCUMENTED
 from tests.processes import GATEWAY, PROJECT, gateway_environment
 
@@ -127,44 +123,3 @@ def test_all_that_the_image_copies_is_let_through_and_nothing_else() -> None:
     }
     assert copied == let_through
     assert [name for name in copied if not (PROJECT / name).exists()] == []
-
-
-def _redis_with_the_compose_files_rights(folder: Path) -> servers.Redis:
-    rights = VARIABLE.sub("a-password", COMPOSE["configs"]["redis_users"]["content"])
-    file = folder / "users.acl"
-    file.write_text(rights)
-    return servers.start_redis("--aclfile", str(file))
-
-
-def answer() -> int:
-    """What the job below does."""
-    return 42
-
-
-def test_rq_works_under_the_rights_that_compose_gives_it(tmp_path: Path) -> None:
-    """security.md §1: Redis is not trusted with code, so its user may do no more than queues and caches need."""
-    with _redis_with_the_compose_files_rights(tmp_path) as server:
-        url = server.url.replace("redis://", "redis://gateway:a-password@")
-        connection = redis.Redis.from_url(url)
-        queue = rq.Queue("drain", connection=connection, serializer=rq.serializers.JSONSerializer)
-        job = queue.enqueue(answer, result_ttl=60)
-        rq.SimpleWorker([queue], connection=connection, serializer=rq.serializers.JSONSerializer).work(burst=True)
-        assert job.return_value() == 42
-        connection.set("gw:ring:drain-1", "", nx=True, px=1500)
-        for forbidden in (
-            connection.flushall,
-            lambda: connection.config_set("dir", "/"),
-            lambda: connection.get("other"),
-        ):
-            with pytest.raises(redis.exceptions.NoPermissionError):
-                forbidden()
-        connection.close()
-
-
-def test_nobody_enters_redis_without_the_password(tmp_path: Path) -> None:
-    with (
-        _redis_with_the_compose_files_rights(tmp_path) as server,
-        redis.Redis.from_url(server.url) as connection,
-        pytest.raises(redis.exceptions.AuthenticationError),
-    ):
-        connection.ping()
