@@ -17,10 +17,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[
 from connectors.crm.port import Manifest
 from connectors.errors import ConnectorError, ReconnectNeeded, Unavailable, Unsupported
 from connectors.http import TooLarge, read_bounded, tls
-from connectors.tokens import Token, read_object
-
-ReadToken = Callable[[int, Mapping[str, str], bytes], Token]
-"""(status, headers with lower-case names, body) → the token, or raises of our error family. Pure."""
+from connectors.tokens import ReadToken, Token, read_object
 
 LARGEST_ANSWER = 256 * 1024
 _CLIENT_AUTH = {"body": "client_secret_post", "basic": "client_secret_basic"}

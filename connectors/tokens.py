@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +30,11 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return "<Token>"
+
+
+ReadToken = Callable[[int, Mapping[str, str], bytes], Token]
+"""A provider's reading of its token endpoint: (status, headers with lower-case names, body) → the token. Pure.
+Raises `ReconnectNeeded` if the grant is gone and `Unavailable` for everything else that is no token."""
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:

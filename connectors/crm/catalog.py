@@ -10,8 +10,8 @@ from connectors.crm.hubspot.client import HubSpot
 from connectors.crm.hubspot.manifest import MANIFEST as HUBSPOT
 from connectors.crm.port import Left, Manifest, Open
 from connectors.errors import ConnectorError
-from connectors.oauth import ReadToken
 from connectors.request import Reply, Request
+from connectors.tokens import ReadToken
 
 
 @dataclass(frozen=True)

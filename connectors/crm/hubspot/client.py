@@ -60,7 +60,7 @@ from connectors.request import Request
 _FRESH = timedelta(minutes=10)  # how long owners and pipelines are believed
 _AROUND = ("companies", "deals", "tickets", *wire.ACTIVITIES)
 _PER_KIND = 20  # of each kind of thing around a contact, the newest
-_READS_OF_LINKS = 20  # pages of 500 that a look for a marker goes through
+_PAGES_OF_LINKS = 20  # that a look for a marker goes through
 
 
 class HubSpot:
@@ -302,6 +302,8 @@ class HubSpot:
                 assert_never(write)
 
     async def _create(self, write: wire_writes.Dated) -> Done:
+        for link in write.about:
+            _target(link)
         request = await self._creation(write)
         kind = wire_writes.KINDS[type(write)]
         try:
@@ -405,7 +407,9 @@ class HubSpot:
         for start in range(0, len(ids), wire.MOST_PER_PAGE):
             some = ids[start : start + wire.MOST_PER_PAGE]
             reply = await self._http.send(wire.read_many(of, some, fields=(body,)))
-            for found in wire.read(reply, wire.Objects).results:
+            batch = wire.read(reply, wire.Objects)
+            wire.whole(batch)
+            for found in batch.results:
                 if marker in found.value(body):
                     return self._record(kind, found.id)
         return None
@@ -414,14 +418,10 @@ class HubSpot:
         """Ids of `to` around a record, newest first; none if the record is gone."""
         ids: set[str] = set()
         after: str | None = None
-        for _ in range(_READS_OF_LINKS):
-            try:
-                reply = await self._http.send(wire.linked(wire.TYPES[ref.kind], ref.id, to, after=after))
-            except Rejected as refused:
-                if refused.gone:
-                    return []
-                raise
+        for _ in range(_PAGES_OF_LINKS):
+            reply = await self._http.send(wire.linked(wire.TYPES[ref.kind], ref.id, to, after=after))
             page = wire.read(reply, wire.Linked)
+            wire.whole(page)
             ids.update(page.ids())
             after = page.after
             if after is None:
@@ -548,7 +548,7 @@ class HubSpot:
 
 def _target(link: Link) -> Ref:
     if not isinstance(link, Ref):
-        raise Rejected("the record this changes is not known yet")
+        raise Rejected("the record this is about is not known yet")
     return link
 
 

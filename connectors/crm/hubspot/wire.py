@@ -211,9 +211,9 @@ def read_many(type: str, ids: Sequence[str], *, fields: Sequence[str] | None = N
 
 
 def linked(type: str, id: str, to: str, *, after: str | None = None) -> Request:
-    """Ids of records associated with one, a page at a time."""
-    query = [("limit", "500"), *([("after", after)] if after else [])]
-    return Request(method="GET", path=path("crm", "objects", VERSION, type, id, "associations", to), query=query)
+    """Ids of records associated with one, a page at a time: the only such read among the routes of 2026-09."""
+    body = {"inputs": [{"id": id, **({"after": after} if after else {})}]}
+    return Request(method="POST", path=path("crm", "associations", VERSION, type, to, "batch", "read"), json=body)
 
 
 def list_page(type: str, *, after: str | None, limit: int, extra: Sequence[str] = ()) -> Request:
@@ -277,13 +277,12 @@ def _options(options: Iterable[Option]) -> list[dict[str, Any]]:
 # ── what comes back ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Id(msgspec.Struct, rename="camel"):
-    id: str | int = ""
-    to_object_id: str | int = ""  # as the association routes say it
+class _Id(msgspec.Struct):
+    id: str | int
 
-    @property
-    def value(self) -> str:
-        return str(self.id or self.to_object_id)
+
+class _ToId(msgspec.Struct, rename="camel"):
+    to_object_id: str | int
 
 
 class _Next(msgspec.Struct):
@@ -294,19 +293,34 @@ class Paging(msgspec.Struct):
     next: _Next | None = None
 
 
-class Linked(msgspec.Struct):
-    """A page of ids."""
+class ItemError(msgspec.Struct):
+    """What went wrong with one input of a batch; since 2026-09 it stands in the normal answer."""
 
+    category: str | None = None
+
+
+class _Around(msgspec.Struct):
     results: list[_Id] = []
+
+
+class _LinkedOfOne(msgspec.Struct):
+    to: list[_ToId] = []
     paging: Paging | None = None
+
+
+class Linked(msgspec.Struct):
+    """A page of ids around one record; empty where there are none, or no such record."""
+
+    results: list[_LinkedOfOne] = []
+    errors: list[ItemError] = []
 
     @property
     def after(self) -> str | None:
-        return self.paging.next.after if self.paging and self.paging.next else None
+        paging = self.results[0].paging if self.results else None
+        return paging.next.after if paging and paging.next else None
 
     def ids(self) -> set[str]:
-        """Each once: a primary company is listed twice."""
-        return {entry.value for entry in self.results}
+        return {str(entry.to_object_id) for one in self.results for entry in one.to}
 
 
 def newest_first(ids: Iterable[str]) -> list[str]:
@@ -319,7 +333,7 @@ class Object(msgspec.Struct):
 
     id: str
     properties: dict[str, str | int | float | bool | None] = {}
-    associations: dict[str, Linked] | None = None
+    associations: dict[str, _Around] | None = None
 
     def value(self, name: str) -> str:
         found = self.properties.get(name)
@@ -330,7 +344,7 @@ class Object(msgspec.Struct):
     def linked(self, type: str) -> list[str]:
         """Ids of associated records, newest first."""
         found = {name.lower(): group for name, group in (self.associations or {}).items()}.get(type)
-        return newest_first(found.ids()) if found else []
+        return newest_first({str(entry.id) for entry in found.results}) if found else []  # a primary one comes twice
 
 
 class Objects(msgspec.Struct):
@@ -339,6 +353,7 @@ class Objects(msgspec.Struct):
     results: list[Object]
     total: int | None = None
     paging: Paging | None = None
+    errors: list[ItemError] = []
 
     @property
     def after(self) -> str | None:
@@ -352,6 +367,12 @@ def read(reply: Reply, shape: type[T]) -> T:
     except (BadJson, msgspec.ValidationError):
         reason = "HubSpot's answer has a shape it does not document"
         raise UnexpectedReply(reason, status=reply.status) from None
+
+
+def whole(batch: Linked | Objects) -> None:
+    """Raises `UnexpectedReply` if a part failed for another reason than that there is nothing: then absence means nothing."""
+    if any(error.category != "OBJECT_NOT_FOUND" for error in batch.errors):
+        raise UnexpectedReply("HubSpot answered only a part of the question")
 
 
 # ── values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
