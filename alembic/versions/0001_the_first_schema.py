@@ -459,7 +459,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_call", "deliveries", ["tenant_id", "call_id"], unique=False)
     op.create_index("ix_deliveries_lane", "deliveries", ["lane_id", "state", "seq"], unique=False)
-    op.create_index("ix_deliveries_state", "deliveries", ["tenant_id", "state", "id"], unique=False)
+    op.create_index("ix_deliveries_state", "deliveries", ["tenant_id", "state", "created_at", "id"], unique=False)
     op.create_index("ix_deliveries_subject", "deliveries", ["tenant_id", "subject_index"], unique=False)
     op.create_table(
         "lane_records",

@@ -109,7 +109,7 @@ class Delivery(Base):
         Index("deliveries_open", "lane_id", "seq", postgresql_where=_OPEN, sqlite_where=_OPEN),
         Index("ix_deliveries_lane", "lane_id", "state", "seq"),
         Index("ix_deliveries_call", "tenant_id", "call_id"),
-        Index("ix_deliveries_state", "tenant_id", "state", "id"),
+        Index("ix_deliveries_state", "tenant_id", "state", "created_at", "id"),
         Index("ix_deliveries_subject", "tenant_id", "subject_index"),
         {"postgresql_with": {"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01}},
     )
