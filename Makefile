@@ -9,6 +9,9 @@
 .PHONY: demo test check bench chaos setup lock
 .DEFAULT_GOAL := demo
 
+# uv compiles nothing ahead of time; forbidden to keep what is compiled, every process would take seconds to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 RUN = .venv/bin
 
 demo:

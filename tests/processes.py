@@ -204,8 +204,12 @@ class Process:
 
 
 def gateway_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """What a `gateway` process gets to see: the caller's own `GATEWAY_…` settings never, only those given here."""
+    """What a `gateway` process gets to see: the caller's own `GATEWAY_…` settings never, only those given here.
+
+    It may keep the bytecode it compiles: without, each of the many processes that tests start compiles all anew.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **settings}
 
 
