@@ -87,6 +87,24 @@ MANIFEST = Manifest(
         "search": Bucket(limit=5, per=timedelta(seconds=1), reserve=3),  # of the account, shared by all its apps
     },
     refresh_ahead=timedelta(minutes=5),  # tokens last thirty
+    scope_words={
+        "oauth": "sign in",
+        "crm.objects.contacts.read": "find callers among your contacts",
+        "crm.objects.contacts.write": "write calls, tasks, notes and contacts",
+        "crm.objects.owners.read": "know who looks after a contact",
+        "crm.objects.companies.read": "find callers among your companies",
+        "crm.objects.companies.write": "change companies",
+        "crm.objects.deals.read": "tell the agent about open deals",
+        "crm.objects.deals.write": "create deals",
+        "crm.schemas.contacts.read": "see which fields contacts have",
+        "crm.schemas.contacts.write": "make the field that keeps contacts and activities from doubling",
+        "crm.schemas.companies.read": "see which fields companies have",
+        "crm.schemas.companies.write": "make fields for companies",
+        "crm.schemas.deals.read": "see which fields deals have",
+        "crm.schemas.deals.write": "make the field that keeps deals from doubling",
+        "tickets": "read and create tickets",
+        "communication_preferences.read_write": "unsubscribe people from e-mail",
+    },
     opt_out_limits="HubSpot unsubscribes an e-mail address from e-mail. It knows no do-not-call, and nothing for a "
     "person without an address.",
     keys_fields=dict.fromkeys(KEYED.values(), KEY),
