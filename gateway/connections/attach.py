@@ -49,7 +49,14 @@ async def complete(connections: Connections, flow: OauthFlow, callback: authoriz
     outcome = authorize.refused_by_vendor(callback, flow)
     attached = Attached(outcome) if outcome is not None else await _granted(connections, tenant_id, flow, callback)
     async with connections.db.transaction(tenant_id) as session:
-        await authorize.finish(session, tenant_id, flow.id, attached.outcome, account=attached.account)
+        await authorize.finish(
+            session,
+            tenant_id,
+            flow.id,
+            attached.outcome,
+            account=attached.account,
+            connection_id=attached.connection_id,
+        )
     log.info("sign-in ended", provider=flow.provider, outcome=attached.outcome, connection_id=attached.connection_id)
     if attached.connection_id is not None:
         connections.renewed(tenant_id, attached.connection_id)

@@ -205,13 +205,19 @@ def open_verifier(flow: OauthFlow, keys: TenantKeys) -> str:
 
 
 async def finish(
-    session: AsyncSession, tenant_id: TenantId, flow_id: str, outcome: Outcome, *, account: str | None
+    session: AsyncSession,
+    tenant_id: TenantId,
+    flow_id: str,
+    outcome: Outcome,
+    *,
+    account: str | None,
+    connection_id: str | None,
 ) -> None:
-    """Write down what became of a flow, for its page."""
+    """Write down what became of a flow, for its page; `connection_id`: of the connection that it made or renewed."""
     await session.execute(
         update(OauthFlow)
         .where(OauthFlow.tenant_id == tenant_id, OauthFlow.id == flow_id)
-        .values(outcome=outcome, account=account)
+        .values(outcome=outcome, account=account, connection_id=connection_id)
     )
 
 

@@ -116,7 +116,7 @@ class OauthFlow(Base):
     cookie_sha256: Mapped[Bytes | None]
     verifier: Mapped[Bytes | None]
     initiator: Mapped[Text]
-    connection_id: Mapped[Id | None]  # a reconnect
+    connection_id: Mapped[Id | None]  # to be renewed; once it has ended, the one it made or renewed
     expected_account: Mapped[Text | None]
     auth_origin: Mapped[Text]
     token_origin: Mapped[Text]
