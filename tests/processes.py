@@ -22,7 +22,7 @@ from typing import Self
 PROJECT = Path(__file__).parents[1]
 TETHER = Path(__file__).with_name("tether.py")
 GATEWAY = (sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())")  # what its script does
-READY_IN = timedelta(seconds=30)
+READY_IN = timedelta(seconds=90)  # far beyond what it takes, so that a busy machine fails nothing
 LOOK_EVERY_S = 0.01
 
 
