@@ -38,6 +38,7 @@ class Checked:
     paths: tuple[Path, ...]
     spoken: tuple[str, ...]
     presences: tuple[Presence, ...]
+    innermost: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,10 @@ def _check(text: str, schema: Schema, condition: bool) -> Checked | tuple[Proble
             problems.append(
                 Problem("", f'{fact.path} is never "{said}"; it is one of {", ".join(fact.choices)}.{hint}', at)
             )
+    for path in found.innermost:
+        fact = schema.find(path)
+        if fact and fact.kind in {Kind.TEXTS, Kind.PROMISES}:
+            problems.append(Problem("", f"{fact.path} is a list, and may not be read inside a list in a list."))
     if problems:
         return tuple(problems)
     try:
@@ -125,7 +130,7 @@ def _check(text: str, schema: Schema, condition: bool) -> Checked | tuple[Proble
         return (_syntax(text, error),)
     facts = {path: fact for path in found.paths if (fact := schema.find(path))}
     spoken = tuple(".".join(path) for path, fact in facts.items() if fact.spoken)
-    checked = Checked(text, found.paths, spoken, found.presences)
+    checked = Checked(text, found.paths, spoken, found.presences, found.innermost)
     trouble = _try(checked, facts, condition)
     return (Problem("", trouble),) if trouble else checked
 
@@ -184,6 +189,8 @@ def _syntax(text: str, error: BaseException) -> Problem:
 
 def _run(checked: Checked, values: Mapping[Path, Any], open_paths: set[Path]) -> Result:
     """Run it on a value for each of its paths. `open_paths` are those that may still get one."""
+    if any(isinstance(values[path], Mapping | list | tuple) for path in checked.innermost):
+        return Result(MISSING, error="it reads a whole list inside a list in a list")
     without = [path for path, value in values.items() if value is MISSING]
     waiting = [path for path in without if path in open_paths]
     try:

@@ -23,6 +23,9 @@ VERSION: Final = 1
 
 MAX_TEXT: Final = 20_000  # characters of one text; more is cut
 MAX_ITEMS: Final = 100  # entries of one list or map; more are cut, and conditions.py counts on it
+MAX_ITEM_TEXT: Final = 1_000  # characters of one text in a list
+MAX_DATA_VALUES: Final = 500  # values in the tenant's own data, at all levels together
+MAX_DATA_TEXT: Final = 40_000  # characters in it, together
 MAX_DATA_DEPTH: Final = 6  # levels of the tenant's own data; deeper ones are dropped
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -304,31 +307,57 @@ def _refuse_other(path: str, value: str, choices: tuple[str, ...]) -> None:
 def _clean(holder: CallFacts | CallerFacts) -> None:
     """Cut and drop, so that everything behind this line is small and CEL can hold it."""
     for column in fields(holder):
-        object.__setattr__(holder, column.name, _cut(getattr(holder, column.name), depth=MAX_DATA_DEPTH))
+        value = getattr(holder, column.name)
+        if isinstance(value, Mapping):
+            value = _Data().cut(value, MAX_DATA_DEPTH)
+        elif isinstance(value, list | tuple):
+            value = tuple(_plain(item, MAX_ITEM_TEXT) for item in value[:MAX_ITEMS])
+        object.__setattr__(holder, column.name, _plain(value, MAX_TEXT))
 
 
-def _cut(value: Any, *, depth: int) -> Any:
-    if isinstance(value, str):
-        return value[:MAX_TEXT].encode("utf-8", "replace").decode().replace("\x00", "")
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
+def _plain(value: Any, most: int) -> Any:
+    """One value without structure. Raises ValueError for a time without a zone."""
+    match value:
+        case str():
+            return value[:most].encode("utf-8", "replace").decode().replace("\x00", "")
+        case float():
+            return value if math.isfinite(value) else None
+        case datetime() if value.tzinfo is None:
             raise ValueError("a time in the facts needs a zone")
-        return value
-    if isinstance(value, Promise):
-        return Promise(_cut(value.what, depth=0), _cut(value.due, depth=0))
-    if value is None or isinstance(value, bool | int | date):
-        return value
-    if depth == 0:
-        return None
-    if isinstance(value, Mapping):
-        kept = ((_cut(str(key), depth=0), _cut(item, depth=depth - 1)) for key, item in list(value.items())[:MAX_ITEMS])
-        return {key: item for key, item in kept if item is not None}
-    if isinstance(value, list | tuple):
-        items = (_cut(item, depth=depth - 1) for item in value[:MAX_ITEMS])
-        return tuple(item for item in items if item is not None)
-    return None
+        case Promise():
+            return Promise(_plain(value.what, most), _plain(value.due, most))
+        case _:
+            return value
+
+
+@dataclass(slots=True)
+class _Data:
+    """The tenant's own data, cut to a size that a condition may compare ten thousand times."""
+
+    values_left: int = MAX_DATA_VALUES
+    text_left: int = MAX_DATA_TEXT
+
+    def cut(self, value: Any, depth: int) -> Any:
+        """The value, or None for what is too deep, too much, or nothing CEL knows."""
+        self.values_left -= 1
+        if self.values_left < 0 or depth < 0:
+            return None
+        match value:
+            case Mapping():
+                kept = {str(key)[:MAX_ITEM_TEXT]: item for key, item in list(value.items())[:MAX_ITEMS]}
+                cut = {self.cut(key, depth): self.cut(item, depth - 1) for key, item in kept.items()}
+                return {key: item for key, item in cut.items() if item is not None and key is not None}
+            case list() | tuple():
+                items = (self.cut(item, depth - 1) for item in value[:MAX_ITEMS])
+                return tuple(item for item in items if item is not None)
+            case str():
+                text: str = _plain(value, min(MAX_TEXT, self.text_left))
+                self.text_left -= len(text)
+                return text
+            case bool() | int() | float() | date():
+                return _plain(value, MAX_TEXT)
+            case _:
+                return None
 
 
 def _for_cel(value: Any) -> Any:

@@ -21,9 +21,11 @@ MAX_CHARACTERS: Final = 2_000
 MAX_TOKENS: Final = 200
 MAX_DEPTH: Final = 12  # open brackets plus the `?` inside them
 MAX_MACROS: Final = 2  # exists(… exists(…)): with lists of 100 that is 10,000 looks at the innermost part
-MAX_MATCHES: Final = 5  # each look compiles its pattern again, 0.3 ms for a plain one
+MAX_INNERMOST: Final = 40  # tokens inside the second macro, so that a look stays short
+MAX_JOINS: Final = 5  # `+` inside a macro, each of which may make a long text a hundred times
+MAX_MATCHES: Final = 5  # each look compiles its pattern again: 0.05 ms for a plain one, 1 ms for every \w in it
 MAX_PATTERN: Final = 200
-MAX_REPEATS: Final = 100  # product of all {n,m} in a pattern: \w{1,1000} takes 100 ms to compile
+MAX_CLASSES: Final = 60  # \w, [a-z] and dots in a pattern, times their repeats {n,m}
 
 MACROS: Final = frozenset({"exists", "all", "exists_one", "map", "filter"})
 FUNCTIONS: Final = frozenset({"has", "size", "string", "int", "double", "timestamp", "duration"})
@@ -72,12 +74,14 @@ class Scan:
     paths      every fact it reads, in order of appearance, each once; `has(…)` counts as reading.
     presences  the `has(…)` among them.
     compared   a fact and a written text it is compared with, for facts that have few possible values.
+    innermost  facts read inside a list inside a list, ten thousand times; they must not be lists themselves.
     problems   why it must not reach the library; when there are any, the rest may be incomplete.
     """
 
     paths: tuple[Path, ...] = ()
     presences: tuple[Presence, ...] = ()
     compared: tuple[tuple[Path, str, int], ...] = ()
+    innermost: tuple[Path, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -136,7 +140,12 @@ def scan(text: str) -> Scan:
         walk.run()
     except _Refused as refused:
         return Scan(problems=(refused.problem,))
-    return Scan(paths=tuple(dict.fromkeys(walk.paths)), presences=tuple(walk.presences), compared=tuple(walk.compared))
+    return Scan(
+        paths=tuple(dict.fromkeys(walk.paths)),
+        presences=tuple(walk.presences),
+        compared=tuple(walk.compared),
+        innermost=tuple(dict.fromkeys(walk.inner_paths)),
+    )
 
 
 def written(token: Token) -> str:
@@ -188,20 +197,24 @@ class _Walk:
     frames: list[_Frame] = field(default_factory=lambda: [_Frame("")])  # the first is the expression itself
     operand: _Operand | None = None
     matches: int = 0
+    innermost: int = 0
+    joins: int = 0
     paths: list[Path] = field(default_factory=list)
+    inner_paths: list[Path] = field(default_factory=list)
     presences: list[Presence] = field(default_factory=list)
     compared: list[tuple[Path, str, int]] = field(default_factory=list)
 
     def run(self) -> None:
         while self.at < len(self.tokens):
+            before = self.at
             match self.tokens[self.at]:
                 case Token(kind="name") as token:
                     self._name(token)
                 case Token(kind="sign") as token:
                     self._sign(token)
                 case _:
-                    self.operand = _Operand.VALUE
-                    self.at += 1
+                    self._step(_Operand.VALUE)
+            self._count_innermost(self.at - before)
         if len(self.frames) > 1:
             self._refuse(f"A {self.frames[-1].opener} is not closed.", len(self.tokens) - 1)
 
@@ -252,6 +265,8 @@ class _Walk:
     def _macro(self, token: Token) -> None:
         if self._macros() >= MAX_MACROS:
             self._refuse(f"Lists may be looked through at most {MAX_MACROS} deep.")
+        if self._macros() and token.text in {"map", "filter"}:  # the library copies all it has made at each step
+            self._refuse(f"{token.text} may not stand inside another list that is looked through.")
         if self.operand is not _Operand.RANGE:
             self._refuse(f"{token.text} looks through a fact or a list written out, not through a computed one.")
         name = self.tokens[self.at + 2] if self.at + 3 < len(self.tokens) else None
@@ -271,13 +286,13 @@ class _Walk:
             self._refuse('matches() takes one pattern, written out: .matches("quote|offer").')
         if self.matches > MAX_MATCHES or self._macros() == MAX_MACROS:
             self._refuse(f"matches() may stand {MAX_MATCHES} times in a condition, and not in a list in a list.")
-        repeats = 1
+        classes = sum(pattern.text.count(sign) for sign in "\\.[")
         for least, most in _REPEAT.findall(pattern.text):
-            repeats *= max(1, int((most or least or "1")[:6]))
-        if len(pattern.text) > MAX_PATTERN or repeats > MAX_REPEATS or (self._macros() and "{" in pattern.text):
-            self._refuse(
-                f"A pattern has at most {MAX_PATTERN} characters and {MAX_REPEATS} repeats, and none in a list."
-            )
+            classes *= max(1, int((most or least or "1")[:6]))
+        if len(pattern.text) > MAX_PATTERN or classes > MAX_CLASSES:
+            self._refuse(f"A pattern has at most {MAX_PATTERN} characters and {MAX_CLASSES} classes, repeats counted.")
+        if self._macros() and ("\\" in pattern.text or "{" in pattern.text):
+            self._refuse("A pattern inside a list that is looked through has no \\ and no {.")
 
     def _path(self) -> None:
         first = self.at
@@ -302,6 +317,8 @@ class _Walk:
             else:
                 break
         self.paths.append(tuple(path))
+        if self._macros() == MAX_MACROS:
+            self.inner_paths.append(tuple(path))
         return tuple(path)
 
     def _note_comparison(self, path: Path, first: int) -> None:
@@ -339,8 +356,8 @@ class _Walk:
                 if sign == "?":
                     self.frames[-1].questions += 1
                     self._check_depth()
-                if sign == "+" and self._macros() == MAX_MACROS:
-                    self._refuse("A list looked through inside another may compare, but not add.")
+                if sign == "+" and self._macros():
+                    self._join()
                 self._step(None)
 
     def _open(self, frame: _Frame) -> None:
@@ -358,8 +375,18 @@ class _Walk:
         if len(self.frames) - 1 + sum(frame.questions for frame in self.frames) > MAX_DEPTH:
             self._refuse(f"Brackets and choices may be at most {MAX_DEPTH} deep.")
 
+    def _count_innermost(self, taken: int) -> None:
+        self.innermost += taken if self._macros() == MAX_MACROS else 0
+        if self.innermost > MAX_INNERMOST:
+            self._refuse(f"A list looked through inside another has more than {MAX_INNERMOST} words and signs.")
+
     def _macros(self) -> int:
         return sum(frame.variable is not None for frame in self.frames)
+
+    def _join(self) -> None:
+        self.joins += 1
+        if self.joins > MAX_JOINS or self._macros() == MAX_MACROS:
+            self._refuse(f"+ may stand {MAX_JOINS} times where a list is looked through, and not in a list in a list.")
 
     # ── moving ──
 

@@ -114,10 +114,11 @@ def test_reasons_do_not_repeat_people_or_long_speech() -> None:
         ("int(call.data.word) == 3", "function does not take"),
         ("9223372036854775807 + caller.open_deals > 0", "too large"),
         ("{'a': 1}[call.data.word] == 1", "not there"),
+        ("call.intents.exists(a, call.intents.exists(b, call.data.list == []))", "whole list"),
     ],
 )
 def test_errors_are_told_and_never_raised(text: str, reason: str) -> None:
-    known = facts(KNOWN | {"data": {"budget": 5000, "word": "spoken words"}}, {"open_deals": 2}).settle()
+    known = facts(KNOWN | {"data": {"budget": 5000, "word": "spoken words", "list": [1]}}, {"open_deals": 2}).settle()
     verdict = ask(text, known)
     assert verdict.value is None
     assert verdict.error
@@ -139,6 +140,7 @@ def test_errors_are_told_and_never_raised(text: str, reason: str) -> None:
         ("call.sentiment == 'negativ'", 'mean "negative"'),
         ("'outbond' != call.direction", 'mean "outbound"'),
         ("call.direction in ['inbound', 'outbond']", 'mean "outbound"'),
+        ("call.intents.exists(a, call.products.exists(b, a in call.questions))", "call.questions is a list"),
         ("call.score >", "cannot be read"),
         ("call.score > 80 call.type", "cannot be read"),
         ("call.score + 1 > 80", "1.0 and not 1"),
@@ -187,5 +189,8 @@ def test_values_that_cel_cannot_hold_do_no_harm() -> None:
 
 def test_long_lists_are_cut_before_they_are_looked_through() -> None:
     """Two lists of 100 inside each other are the most that one condition may cost."""
-    known = facts({"intents": tuple(map(str, range(5_000))), "data": {"many": list(range(5_000))}})
+    many = {"many": list(range(5_000)), "grid": [[1] * 100] * 100, "text": "x" * 30_000}
+    known = facts({"intents": tuple(map(str, range(5_000))), "questions": ("x" * 5_000,), "data": many})
     assert ask("size(call.intents) == 100 && size(call.data.many) == 100", known).value is True
+    assert ask("size(call.data.grid) < 6 && size(call.questions[0]) == 1000", known).value is True
+    assert ask("size(call.data.text) == 20000", facts({"data": {"text": "x" * 30_000}})).value is True

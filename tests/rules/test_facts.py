@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from rules.facts import MAX_TEXT, MISSING, VERSION, CallFacts, Kind, LocalFacts, Promise, schema
+from rules.facts import MAX_ITEM_TEXT, MAX_TEXT, MISSING, VERSION, CallFacts, Kind, LocalFacts, Promise, schema
 from tests.rules.builders import NOW, ZURICH, facts
 
 
@@ -43,7 +43,7 @@ def test_what_is_too_long_is_cut() -> None:
     known = facts({"summary": "x" * (MAX_TEXT + 1), "promises": (Promise("y" * (MAX_TEXT + 1)),) * 101})
     assert len(known.get(("call", "summary"))) == MAX_TEXT
     assert len(known.get(("call", "promises"))) == 100
-    assert len(known.get(("call", "promises"))[0]["what"]) == MAX_TEXT
+    assert len(known.get(("call", "promises"))[0]["what"]) == MAX_ITEM_TEXT
 
 
 def test_an_unknown_mood_becomes_other() -> None:
