@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway import bell
 from gateway.connections.open import Connections
 from gateway.db.engine import Database
+from gateway.lookup.find import Finder
 from gateway.settings import Settings
 from gateway.tenants.keys import Keyring, check_keks, load_keks
 
@@ -28,6 +29,7 @@ class Parts:
     redis: Redis
     rings: sync_redis.Redis
     connections: Connections
+    finder: Finder
 
 
 @contextlib.asynccontextmanager
@@ -41,9 +43,11 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         await check_keks(db, keks)
         keyring = Keyring(db, keks)
         connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis)
+        finder = Finder(settings=settings, db=db, keyring=keyring, redis=redis, connections=connections)
         try:
-            yield Parts(settings, db, keyring, redis, rings, connections)
+            yield Parts(settings, db, keyring, redis, rings, connections, finder)
         finally:
+            await finder.close()
             await connections.close()
     finally:
         await redis.aclose()
