@@ -8,11 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import phonenumbers
 
 from connectors.crm.port import Crm, Done, Failed
-from connectors.crm.records import Contact, Kind, Person, Record, Ref, UpsertContact, Write
-from connectors.errors import ConnectorError, RateLimited, Unavailable
+from connectors.crm.records import (
+    AssignOwner,
+    Contact,
+    Kind,
+    OptOut,
+    Person,
+    Record,
+    Ref,
+    SetFields,
+    UpsertContact,
+    Write,
+)
+from connectors.errors import ConnectorError, RateLimited, Rejected, Unavailable
 from connectors.http import no_sending_after
 from gateway.crypto import CannotOpen
 from gateway.delivery import policy
@@ -110,7 +122,14 @@ async def _one(claim: Claim, held: HeldDelivery, crm: Crm, keys: TenantKeys) -> 
 
 async def _send(claim: Claim, held: HeldDelivery, write: Write, crm: Crm, *, left: timedelta) -> Result:
     await _meet(claim, write, crm)
-    whole = payloads.resolved(write, left=claim.lane.left, person=claim.person)
+    whole = await _owned(payloads.resolved(write, left=claim.lane.left, person=claim.person), crm)
+    if isinstance(whole, SetFields | AssignOwner | OptOut) and whole.target is None:
+        return Result(
+            delivery_id=held.id,
+            state=State.DEAD,
+            code="no-person",
+            reason="nobody in the CRM has the caller's number, so there is no record to change",
+        )
     outcome = await _write(claim, whole, crm)
     if isinstance(outcome, Done):
         claim.healthy.append(True)
@@ -173,6 +192,17 @@ async def _meet(claim: Claim, write: Write, crm: Crm) -> None:
     best = best_person(found)
     if best is not None:
         claim.met = Ref(best.kind, best.id)
+
+
+async def _owned(write: Write, crm: Crm) -> Write:
+    """Rules name colleagues by e-mail address; the CRM wants its own id. One it does not know is left out, and a write
+    that is about nothing else is refused."""
+    if write.owner is None or "@" not in write.owner:
+        return write
+    owner = await crm.owner_by_email(write.owner)
+    if owner is None and isinstance(write, AssignOwner):
+        raise Rejected("The CRM has no user with this e-mail address.", field="owner")
+    return msgspec.structs.replace(write, owner=owner.id if owner is not None else None)
 
 
 def best_person(found: list[Contact]) -> Contact | None:

@@ -12,7 +12,7 @@ from typing import Any
 from phonenumbers import PhoneNumber
 
 from connectors.crm.port import Done, Failed, Outcome
-from connectors.crm.records import Contact, Kind, Record, Ref, UpsertContact, Write, name_of
+from connectors.crm.records import Contact, Kind, Owner, Record, Ref, UpsertContact, Write, name_of
 from connectors.errors import ConnectorError
 from gateway.connections.open import Opened
 from gateway.delivery.drain import Drains
@@ -32,6 +32,8 @@ class MemoryCrm:
     held: dict[str, list[Record]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     about: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    wrote: dict[str, Write] = field(default_factory=dict)
     on_write: Callable[[], None] = lambda: None
 
     async def write(self, run: Sequence[Write]) -> Sequence[Outcome]:
@@ -46,6 +48,7 @@ class MemoryCrm:
         kind = Kind.CONTACT if isinstance(write, UpsertContact) else Kind.CALL
         record = Record(kind=kind, id=target.id if isinstance(target, Ref) else str(len(self.held) + 1))
         self.held.setdefault(write.key, []).append(record)
+        self.wrote[write.key] = write
         self.about[write.key] = tuple(getattr(write, "about", ()))
         if error := self.swallow(write):
             return Failed(error=error)
@@ -59,8 +62,8 @@ class MemoryCrm:
         self.calls.append("find_contacts")
         return self.found[:limit]
 
-    async def owner_by_email(self, email: str) -> None:
-        return None
+    async def owner_by_email(self, email: str) -> Owner | None:
+        return Owner(id=self.owners[email]) if email in self.owners else None
 
     @property
     def doubled(self) -> list[str]:

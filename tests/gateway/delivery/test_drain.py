@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from connectors.crm.records import Contact, Kind, Ref, Write
+from connectors.crm.records import AssignOwner, Contact, CreateTask, Kind, Person, Ref, SetFields, Write
 from connectors.errors import OutcomeUnknown, RateLimited, ReconnectNeeded, Rejected, Unavailable
 from gateway.connections.tables import Connection
 from gateway.db.engine import utc_now
@@ -237,3 +237,22 @@ async def test_attempts_tell_the_story(book: Books) -> None:
             ("outcome_unknown", None),
             ("delivered", 201),
         ]
+
+
+async def test_a_colleague_is_named_by_e_mail_and_written_by_id(book: Books) -> None:
+    crm = MemoryCrm(owners={"sarah@example.com": "88"})
+    due = utc_now()
+    await book.plan(
+        promise("dl_a", CreateTask(key="dl_a", subject="s", due=due, owner="sarah@example.com")),
+        promise("dl_b", CreateTask(key="dl_b", subject="s", due=due, owner="left@example.com")),
+        promise("dl_c", AssignOwner(key="dl_c", owner="left@example.com", target=Ref(Kind.CONTACT, "1"))),
+    )
+    await drain(book, crm)
+    assert {key: write.owner for key, write in crm.wrote.items()} == {"dl_a": "88", "dl_b": None}
+    assert (await rows(book))["dl_c"].code == "rejected"
+
+
+async def test_a_change_of_nobodys_record_says_so(book: Books) -> None:
+    await book.plan(promise("dl_a", SetFields(key="dl_a", fields={"x": "1"}, target=Person())))
+    await drain(book, MemoryCrm())
+    assert (await rows(book))["dl_a"].code == "no-person"
