@@ -169,12 +169,13 @@ def test_ids_survive_rename_when_they_are_given() -> None:
     assert ids(with_ids(parse(document), first))["Renamed"] == ids(first)["A"]
 
 
-def test_a_new_rule_under_an_old_name_is_a_new_rule() -> None:
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_new_rule_under_an_old_name_is_a_new_rule(place: int) -> None:
     """The renamed rule keeps its history; the one that takes its old name starts without."""
     first = rule_set(rule(name="A"))
     document = first.document()
     document["rules"][0]["name"] = "Renamed"
-    document["rules"].append(rule(name="A"))
+    document["rules"].insert(place, rule(name="A"))
     found = ids(with_ids(parse(document), first))
     assert found["Renamed"] == ids(first)["A"]
     assert found["A"][0] != found["Renamed"][0]
