@@ -1,8 +1,8 @@
 """An invented clientele: Swiss, French, German and Italian speakers, their companies, and their numbers as people type them.
 
 Values only, the same for the same seed; each vendor's sandbox writes them in its own way. All names are made up by
-combination; numbers are from ranges set aside for fiction where a country has one (ARCEP 2012 for France, BNetzA for
-Germany), else simply unlikely.
+combination; numbers are from ranges set aside for fiction where a country has one that libphonenumber takes for valid (fixed
+lines in France, Germany), else plain sequences.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ REGIONS = (
         ("SARL", "SAS"),
         _words("Ateliers Transports Conseil Jardins Électricité"),
         ("1990012", "4657134", "3530156"),
-        ("6399801", "6399823"),
+        ("612345", "698765"),
         35,
     ),
     _Region(

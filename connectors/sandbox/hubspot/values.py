@@ -13,6 +13,7 @@ from connectors.sandbox.hubspot.definitions import Definition
 from connectors.sandbox.hubspot.errors import BadValue, stamp
 
 _EMAIL = re.compile(r"[^@\s,;<>()]+@[^@\s.,;<>()]+(\.[^@\s.,;<>()]+)+")
+_RECORDING = re.compile(r"https://[^?#]+\.(mp3|wav)([?#].*)?", re.IGNORECASE)  # one adapter's finding, not confirmed
 _LONGEST = 65_536
 _PHONE_FIELDS = {"phone": "phone", "mobilephone": "mobile"}
 
@@ -69,7 +70,7 @@ def _string(definition: Definition, value: str) -> str:
         value = value.strip().lower()
         if not _EMAIL.fullmatch(value):
             raise Complaint("email", "INVALID_EMAIL", f"Email address {value} is invalid")
-    if definition.name == "hs_call_recording_url" and not value.startswith("https://"):
+    if definition.name == "hs_call_recording_url" and not _RECORDING.fullmatch(value):
         raise Complaint(definition.name, "INVALID_URL", f"{value} is not an https link to an .mp3 or .wav file")
     if len(value) > _LONGEST:
         message = f"{definition.name} has {len(value)} characters; {_LONGEST} are allowed"
@@ -132,7 +133,7 @@ def short_stamp(at: datetime) -> str:
 def phone_values(raw: str, which: str, region: str) -> dict[str, str]:
     """The two forms HubSpot derives from a number: E.164 to show, and the digits after the country code to search.
 
-    Recorded: "+5583999999999" → "+5583999999999" and "83999999999"; "+1 555-1234", which is no valid number, has only
+    Recorded: "+5583999999999" → "+5583999999999" and "83999999999"; "+1 555-1234", which lacks its area code, has only
     its digits "15551234". Numbers without a country code are read in the portal's `region`.
     """
     calculated, searchable = f"hs_calculated_{which}_number", f"hs_searchable_calculated_{which}_number"
@@ -140,7 +141,8 @@ def phone_values(raw: str, which: str, region: str) -> dict[str, str]:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException:
         number = None
-    if number is not None and phonenumbers.is_valid_number(number):
+    whole = phonenumbers.ValidationResult.IS_POSSIBLE  # long enough to be dialled from abroad
+    if number is not None and phonenumbers.is_possible_number_with_reason(number) == whole:
         e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         return {calculated: e164, searchable: phonenumbers.national_significant_number(number)}
     return {calculated: "", searchable: re.sub(r"\D", "", raw)}
