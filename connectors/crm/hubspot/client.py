@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import assert_never
 
 import msgspec
 from phonenumbers import PhoneNumber
 
-from connectors.crm.hubspot import keys, wire, wire_account, wire_people, wire_writes
+from connectors.crm.hubspot import around, keys, wire, wire_account, wire_people, wire_writes
+from connectors.crm.hubspot.makeup import Makeup, placed
 from connectors.crm.hubspot.manifest import KEY, MANIFEST
 from connectors.crm.hubspot.wire_errors import AlreadyExists
 from connectors.crm.port import Done, Failed, Outcome, Sender, Stick, Sticking
 from connectors.crm.records import (
     Account,
-    Activity,
     AddNote,
     AssignOwner,
-    Company,
     Contact,
     Context,
     CreateDeal,
     CreateEvent,
     CreateTask,
     CreateTicket,
-    Deal,
     Field,
     Kind,
     Link,
@@ -39,8 +36,6 @@ from connectors.crm.records import (
     Record,
     Ref,
     SetFields,
-    Stage,
-    Ticket,
     UpsertContact,
     Write,
     name_of,
@@ -57,9 +52,6 @@ from connectors.errors import (
 )
 from connectors.request import Request
 
-_FRESH = timedelta(minutes=10)  # how long owners and pipelines are believed
-_AROUND = ("companies", "deals", "tickets", *wire.ACTIVITIES)
-_PER_KIND = 20  # of each kind of thing around a contact, the newest
 _PAGES_OF_LINKS = 20  # that a look for a marker goes through
 
 
@@ -88,8 +80,7 @@ class HubSpot:
         self._account = account
         self._region = region
         self._phone_fields = tuple(phone_fields)
-        self._owners: dict[str, tuple[float, Owner]] = {}
-        self._pipelines: dict[Kind, tuple[float, list[Pipeline]]] = {}
+        self._makeup = Makeup(http)
 
     async def who_am_i(self) -> Account:
         self._account = wire_account.read_account(await self._http.send(wire.details()))
@@ -111,7 +102,8 @@ class HubSpot:
 
     async def _search_companies(self, number: PhoneNumber) -> list[Contact]:
         try:
-            return await self._search("companies", number)
+            with self._makeup.allowed("search companies"):
+                return await self._search("companies", number)
         except Rejected as refused:
             if refused.status != 403:
                 raise
@@ -129,91 +121,14 @@ class HubSpot:
     def _contact(self, type: str, found: wire.Object) -> Contact:
         extra = self._phone_fields if type == "contacts" else ()
         contact = wire_people.read_contact(type, found, account=self._account, region=self._region, extra=extra)
-        known = self._owners.get(contact.owner.id) if contact.owner else None
-        return msgspec.structs.replace(contact, owner=known[1]) if known else contact
+        owner = self._makeup.remembered_owner(contact.owner.id) if contact.owner else None
+        return msgspec.structs.replace(contact, owner=owner) if owner else contact
 
     async def context(self, ref: Ref, *, recent: int = 5) -> Context:
-        """Two round trips: the record with the ids around it, then what those are, all at once."""
-        type = wire.people_type(ref.kind)
-        around, complete = await self._around(type, ref.id)
-        if around is None:
-            return Context()
-        ids = {kind: around.linked(kind)[:_PER_KIND] for kind in _AROUND}
-        if type == "companies":
-            ids["companies"] = []
-        elif primary := around.value("associatedcompanyid"):
-            ids["companies"] = [primary]
-        parts = await asyncio.gather(
-            self._company(ids["companies"][:1]),
-            self._owner(around.value("hubspot_owner_id")),
-            self._deals(ids["deals"]),
-            self._tickets(ids["tickets"]),
-            *(self._activities(kind, ids[kind]) for kind in wire.ACTIVITIES),
-            return_exceptions=True,
-        )
-        for part in parts:
-            if isinstance(part, BaseException) and not isinstance(part, ConnectorError):
-                raise part
-            if isinstance(part, ReconnectNeeded):
-                raise part
-        company, owner, deals, tickets, *activities = (
-            None if isinstance(part, BaseException) else part for part in parts
-        )
-        happened = [one for some in activities if isinstance(some, list) for one in some if isinstance(one, Activity)]
-        return Context(
-            company=company if isinstance(company, Company) else None,
-            owner=owner if isinstance(owner, Owner) else None,
-            open_deals=tuple(one for one in _listed(deals) if isinstance(one, Deal) and one.is_open),
-            open_tickets=tuple(one for one in _listed(tickets) if isinstance(one, Ticket) and one.is_open),
-            recent=tuple(sorted(happened, key=lambda one: one.at, reverse=True)[:recent]),
-            complete=complete and not any(isinstance(part, ConnectorError) for part in parts),
-        )
-
-    async def _around(self, type: str, id: str) -> tuple[wire.Object | None, bool]:
-        """The record with the ids around it, and whether those are all: a missing scope must not hide the rest."""
-        try:
-            return await self._object(wire.read_one(type, id, associations=_AROUND)), True
-        except Rejected as refused:
-            if refused.status != 403:
-                raise
-        return await self._object(wire.read_one(type, id, associations=tuple(wire.ACTIVITIES))), False
-
-    async def _company(self, ids: Sequence[str]) -> Company | None:
-        found = await self._many("companies", ids)
-        return Company(id=found[0].id, name=found[0].value("name")) if found else None
-
-    async def _deals(self, ids: Sequence[str]) -> list[Deal]:
-        if not ids:
-            return []
-        found, pipelines = await asyncio.gather(self._many("deals", ids), self._known_pipelines(Kind.DEAL))
-        stages = _stages(pipelines)
-        names = {pipeline.id: pipeline.label for pipeline in pipelines}
-        return [wire_people.read_deal(one, stages, names) for one in found]
-
-    async def _tickets(self, ids: Sequence[str]) -> list[Ticket]:
-        if not ids:
-            return []
-        found, pipelines = await asyncio.gather(self._many("tickets", ids), self._known_pipelines(Kind.TICKET))
-        return [wire_people.read_ticket(one, _stages(pipelines)) for one in found]
-
-    async def _activities(self, type: str, ids: Sequence[str]) -> list[Activity]:
-        found = await self._many(type, ids)
-        return [activity for one in found if (activity := wire_people.read_activity(type, one))]
-
-    async def _many(self, type: str, ids: Sequence[str]) -> list[wire.Object]:
-        """In the order of `ids`."""
-        if not ids:
-            return []
-        found = wire.read(await self._http.send(wire.read_many(type, ids)), wire.Objects).results
-        return sorted(found, key=lambda one: ids.index(one.id) if one.id in ids else len(ids))
+        return await around.context(self._http, self._makeup, ref, recent=recent)
 
     async def _object(self, request: Request) -> wire.Object | None:
-        try:
-            return wire.read(await self._http.send(request), wire.Object)
-        except Rejected as refused:
-            if refused.gone:
-                return None
-            raise
+        return await around.read_object(self._http, request)
 
     async def list_contacts(self, kind: Kind, *, after: str | None = None, limit: int = 100) -> Page:
         type = wire.people_type(kind)
@@ -239,7 +154,7 @@ class HubSpot:
                     yield Page(items=items, next=last.isoformat() if after else None, total=found.total)
                 if after is None:
                     return
-                if int(after) + wire.MOST_PER_SEARCH > wire.SEARCH_WINDOW:
+                if after.isdigit() and int(after) + wire.MOST_PER_SEARCH > wire.SEARCH_WINDOW:
                     break
             if last > since:
                 since = last
@@ -317,7 +232,7 @@ class HubSpot:
     async def _creation(self, write: wire_writes.Dated) -> Request:
         place = None
         if isinstance(write, CreateDeal | CreateTicket):
-            place = await self._place(wire_writes.KINDS[type(write)], write.pipeline, write.stage)
+            place = await self._makeup.place(wire_writes.KINDS[type(write)], write.pipeline, write.stage)
         currency = self._account.currency if self._account else None
         return wire_writes.create(write, self._stick(write), place=place, home_currency=currency)
 
@@ -442,8 +357,8 @@ class HubSpot:
             case OptOut():
                 return [wire_writes.unsubscribe_all(write.email or "<e-mail of the caller>")]
             case CreateDeal() | CreateTicket():
-                known = self._pipelines.get(wire_writes.KINDS[type(write)])
-                place = _place(known[1], write.pipeline, write.stage) if known else None
+                known = self._makeup.remembered_pipelines(wire_writes.KINDS[type(write)])
+                place = placed(known, write.pipeline, write.stage)
                 place = place or wire_writes.Place(write.pipeline or "<first pipeline>", write.stage or "<first stage>")
                 return [wire_writes.create(write, self._stick(write), place=place)]
             case _:
@@ -460,86 +375,19 @@ class HubSpot:
     # ── the account's own make-up ───────────────────────────────────────────────────────────────────────────────────
 
     async def owners(self) -> list[Owner]:
-        listed: list[Owner] = []
-        after: str | None = None
-        while True:
-            page = wire.read(await self._http.send(wire.owners_page(after=after)), wire_account.Owners)
-            listed += page.active()
-            after = page.after
-            if after is None:
-                break
-        now = monotonic()
-        self._owners = {owner.id: (now, owner) for owner in listed}
-        return sorted(listed, key=lambda owner: (owner.name.casefold(), owner.id))
+        return await self._makeup.owners()
 
     async def owner_by_email(self, email: str) -> Owner | None:
-        reply = await self._http.send(wire.owners_page(email=email))
-        found = wire.read(reply, wire_account.Owners).active()
-        return next((owner for owner in found if (owner.email or "").casefold() == email.casefold()), None)
-
-    async def _owner(self, id: str) -> Owner | None:
-        if not id:
-            return None
-        known = self._owners.get(id)
-        if known and monotonic() - known[0] < _FRESH.total_seconds():
-            return known[1]
-        try:
-            owner = wire_account.read_owner(await self._http.send(wire.owner(id)))
-        except Rejected as refused:
-            if refused.gone:
-                return Owner(id=id)  # deactivated; still the owner
-            raise
-        self._owners[id] = (monotonic(), owner)
-        return owner
+        return await self._makeup.owner_by_email(email)
 
     async def pipelines(self, kind: Kind) -> list[Pipeline]:
-        if kind not in (Kind.DEAL, Kind.TICKET):
-            raise Unsupported(f"HubSpot has no pipelines for the kind {kind.value}")
-        found = wire_account.read_pipelines(await self._http.send(wire.pipelines(wire.TYPES[kind])))
-        self._pipelines[kind] = (monotonic(), found)
-        return found
-
-    async def _known_pipelines(self, kind: Kind) -> list[Pipeline]:
-        known = self._pipelines.get(kind)
-        if known and monotonic() - known[0] < _FRESH.total_seconds():
-            return known[1]
-        return await self.pipelines(kind)
-
-    async def _place(self, kind: Kind, pipeline: str, stage: str) -> wire_writes.Place:
-        """Ids for what the tenant named; asked again before a name is called unknown, since names change."""
-        place = _place(await self._known_pipelines(kind), pipeline, stage)
-        place = place or _place(await self.pipelines(kind), pipeline, stage)
-        if place is None:
-            field = "dealstage" if kind is Kind.DEAL else "hs_pipeline_stage"
-            raise Rejected("this HubSpot account has no such pipeline or stage", field=field)
-        return place
+        return await self._makeup.pipelines(kind)
 
     async def fields(self, kind: Kind) -> list[Field]:
-        return wire_account.read_fields(await self._http.send(wire.fields(wire.TYPES[kind])))
+        return await self._makeup.fields(kind)
 
     async def create_field(self, kind: Kind, field: Field) -> Field:
-        type = wire.TYPES[kind]
-        existing = await self._field(type, field.name)
-        if existing is None:
-            group = wire.GROUPS.get(type)
-            if group is None or field.type not in wire.FIELD_TYPES:
-                raise Unsupported(f"HubSpot takes no fields of type {field.type} for the kind {kind.value}")
-            try:
-                made = await self._http.send(wire.create_field(type, field, group=group))
-                return wire.read(made, wire_account.FieldObject).field()
-            except AlreadyExists:
-                existing = await self._field(type, field.name)
-        if existing is None or existing.type != field.type:
-            raise Rejected("HubSpot has a field of this name, of another type", field=field.name)
-        return existing
-
-    async def _field(self, type: str, name: str) -> Field | None:
-        try:
-            return wire.read(await self._http.send(wire.field(type, name)), wire_account.FieldObject).field()
-        except Rejected as refused:
-            if refused.gone:
-                return None
-            raise
+        return await self._makeup.create_field(kind, field)
 
     async def probe(self) -> Mapping[str, Sticking]:
         self._sticks = await keys.probe(self._http)
@@ -558,25 +406,3 @@ def _owned(write: SetFields | AssignOwner) -> Mapping[str, str]:
 
 def _may_pass(error: ConnectorError) -> bool:
     return isinstance(error, Unavailable | RateLimited | OutcomeUnknown | ReconnectNeeded)
-
-
-def _listed(part: object) -> Sequence[object]:
-    return part if isinstance(part, list) else ()
-
-
-def _stages(pipelines: Sequence[Pipeline]) -> Mapping[str, Stage]:
-    return {stage.id: stage for pipeline in pipelines for stage in pipeline.stages}
-
-
-def _place(pipelines: Sequence[Pipeline], pipeline: str, stage: str) -> wire_writes.Place | None:
-    """By id, else by label, case aside. Nothing named: the first pipeline that has the stage, and its first open one."""
-    chosen = [one for one in pipelines if _is(one, pipeline)] if pipeline else pipelines
-    for one in chosen:
-        for candidate in one.stages:
-            if _is(candidate, stage) if stage else not candidate.closed:
-                return wire_writes.Place(one.id, candidate.id)
-    return None
-
-
-def _is(thing: Pipeline | Stage, named: str) -> bool:
-    return named == thing.id or named.casefold() == thing.label.casefold()
