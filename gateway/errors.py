@@ -23,6 +23,7 @@ Nothing here carries what the client sent: a number in an error text ends in som
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ _BEARER = {"WWW-Authenticate": "Bearer"}
 
 
 def _retry(after: timedelta) -> dict[str, str]:
-    return {"Retry-After": str(max(1, -(-int(after.total_seconds() * 1000) // 1000)))}
+    return {"Retry-After": str(max(1, math.ceil(after.total_seconds())))}
 
 
 def problem_response(problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

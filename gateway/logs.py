@@ -39,8 +39,9 @@ _TOKEN = re.compile(
     r"gwk_\w+|(?i:bearer|basic)\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,}\.[\w.-]+|(?<![\w/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{32,}"
 )
 _EMAIL = re.compile(r"[\w.+'-]{1,64}@[\w-]+(?:\.[\w-]+)+")
-_NUMBER = re.compile(r"(?<![\w.:+-])(?:\+|00)?\(?\d(?:[ ().\-/\u00a0]{0,2}\d){6,18}(?![\w:-])")
-_IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_NUMBER = re.compile(r"(?<![\w.:+-])(?:\+|00)?\(?\d(?:[ ().\-/\u00a0]{0,3}\d){6,18}(?![\w:-]|\.\d)")
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ .].*)?")
 
 
@@ -174,7 +175,7 @@ class AccessLog:
     """
 
     def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = stream
         self._on = settings.log_level in ("DEBUG", "INFO")
         self._json = settings.log_format == "json"
         self._lines: list[str] = []
@@ -202,5 +203,6 @@ class AccessLog:
             text = "".join(f'{line}{at}"}}\n' for line in lines)
         else:
             text = "".join(f"{at} {line}\n" for line in lines)
-        self._stream.write(text)
-        self._stream.flush()
+        stream = self._stream or sys.stderr
+        stream.write(text)
+        stream.flush()

@@ -93,7 +93,7 @@ class Middleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+                await self._live(scope, receive, send)
             else:  # no WebSockets here
                 await send({"type": "websocket.close", "code": 1008})
             return
@@ -130,6 +130,17 @@ class Middleware:
             await _answer(Broken(identity), tell, started=bool(status))
         finally:
             self._note(scope, about, status, perf_counter() - started)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A start that fails is told by class and place; Starlette would hand the whole traceback to the server's log."""
+
+        async def tell(message: Message) -> None:
+            await send({**message, "message": ""} if message["type"] == "lifespan.startup.failed" else message)
+
+        try:
+            await self._app(scope, receive, tell)
+        except Exception as error:
+            logs.log.error("could not start", exc_info=error)
 
     def _about(self, scope: Scope, identity: str, found: dict[bytes, bytes]) -> Seen:
         peer = scope["client"][0] if scope.get("client") else ""

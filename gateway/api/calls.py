@@ -140,7 +140,7 @@ async def _providers(session: AsyncSession, tenant_id: TenantId, connection_ids:
             Connection.tenant_id == tenant_id, among(session, Connection.id, list(connection_ids))
         )
     )
-    return dict(rows.tuples().all())
+    return {row.id: row.provider for row in rows}
 
 
 def _delivery(row: Delivery, tried: Sequence[Attempt], providers: Mapping[str, str]) -> CallDelivery:

@@ -133,23 +133,24 @@ async def _claim(db: Database, wanted: Claim, body_sha256: bytes, keys: Keys) ->
     insert = sqlite.insert if db.dialect == "sqlite" else postgresql.insert
     async with db.transaction(wanted.tenant_id) as session:
         await prune(session, wanted.tenant_id, wanted.at)
-        row = {
-            "tenant_id": wanted.tenant_id,
-            "principal": wanted.principal,
-            "route": wanted.route,
-            "key_sha256": wanted.key_sha256,
-            "body_sha256": body_sha256,
-            "at": wanted.at,
-            "expires_at": wanted.at + WORKING,
-        }
-        claimed = await session.execute(
-            insert(IdempotentAnswer).values(row).on_conflict_do_nothing().returning(IdempotentAnswer.at)
-        )
-        if claimed.scalar_one_or_none() is not None:
-            return None
+        # Read before inserting: an insert would wait for the transaction that is carrying the same key out.
         found = (await session.scalars(select(IdempotentAnswer).where(*wanted.is_row))).one_or_none()
-    if found is None:
-        raise _again()  # it ended between our two statements
+        if found is None:
+            row = {
+                "tenant_id": wanted.tenant_id,
+                "principal": wanted.principal,
+                "route": wanted.route,
+                "key_sha256": wanted.key_sha256,
+                "body_sha256": body_sha256,
+                "at": wanted.at,
+                "expires_at": wanted.at + WORKING,
+            }
+            claimed = await session.execute(
+                insert(IdempotentAnswer).values(row).on_conflict_do_nothing().returning(IdempotentAnswer.at)
+            )
+            if claimed.scalar_one_or_none() is None:
+                raise _again()
+            return None
     if found.body_sha256 != body_sha256:
         raise Invalid(FIELD, "was used with another body")
     if found.status is None or (found.status == CARRIED_OUT and wanted.at < found.at + WORKING):

@@ -82,5 +82,5 @@ def zone_of(region: str) -> str:
     table = resources.files("tzdata").joinpath("zoneinfo/zone.tab").read_text()
     zones = [line.split("\t")[2] for line in table.splitlines() if line.startswith(f"{region}\t")]
     if len(zones) != 1:
-        raise ValueError(f"{region} has {len(zones)} time zones: say which, as an IANA name")
+        raise ValueError(f"{region} has {len(zones)} time zones: name the one that due dates follow")
     return zones[0]

@@ -1,0 +1,64 @@
+"""`gateway`: every command, and how errors end. What commands do is in `gateway/commands/`, a file each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway import logs
+from gateway.commands import connections, doctor, keys, serve, tenants
+from gateway.commands.terminal import Failed, clean, complain
+from gateway.crypto import BadSealingKey, CannotOpen
+from gateway.schema import WrongRevision
+from gateway.tenants.principal import UnknownScope
+from gateway.tenants.queries import NoSuchTenant
+
+app = typer.Typer(
+    name="gateway",
+    help="Between voice AI and CRMs: who is calling, answered while it rings; what happened, written once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for command in (serve.serve, serve.worker, serve.relay, serve.migrate, serve.sandbox, doctor.doctor, tenants.console):
+    app.command()(command)
+for group in (tenants.commands, keys.commands, connections.commands):
+    app.add_typer(group)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0, 1 when it could not be done, 2 when it was asked or configured wrongly."""
+    try:
+        done = app(
+            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="gateway", standalone_mode=False
+        )
+    except typer.TyperException as wrong:  # asked wrongly
+        if told_what := wrong.format_message():  # none after the help that stands in for a missing command
+            complain(told_what)
+        return wrong.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except Exception as error:
+        line, code = told(error)
+        complain(line)
+        return code
+    return done if isinstance(done, int) else 0
+
+
+def told(error: Exception) -> tuple[str, int]:
+    """One line about `error`, and the exit code. Texts of libraries are not shown: they hold addresses and values."""
+    match error:
+        case Failed(code=code):
+            return str(error), code
+        case BadSealingKey() | CannotOpen() | UnknownScope():
+            return str(error), 2
+        case WrongRevision() | NoSuchTenant():
+            return str(error), 1
+        case SQLAlchemyError() | ConnectionError() | TimeoutError():
+            return f"the database does not answer ({type(error).__name__}); `gateway doctor` looks closer", 1
+        case _:
+            return clean(f"{type(error).__name__} at {logs.place_of(error) or 'start'}: please report this"), 1

@@ -1,0 +1,1 @@
+"""The sub-commands of `gateway`, a file each; `gateway/cli.py` lists them."""
