@@ -124,10 +124,10 @@ async def test_once_sent_a_lost_answer_leaves_a_write_unknown(
     assert server.origin not in str(lost.value)
 
 
-@pytest.mark.parametrize("origin", [closed_port(), "http://nobody.invalid"])
-async def test_what_cannot_be_reached_was_not_written_to(client: httpx2.AsyncClient, origin: str) -> None:
-    with pytest.raises(Unavailable, match="nothing was sent"):
-        await http(client, origin).send(WRITE)
+async def test_what_cannot_be_reached_was_not_written_to(client: httpx2.AsyncClient) -> None:
+    for origin in (closed_port(), "http://nobody.invalid"):
+        with pytest.raises(Unavailable, match="nothing was sent"):
+            await http(client, origin).send(WRITE)
 
 
 async def test_a_connection_that_never_opens_was_not_written_to(client: httpx2.AsyncClient) -> None:
