@@ -1,0 +1,292 @@
+"""Who is calling: cache, then the CRMs, inside the budget.
+
+A warm lookup is one read of Redis, shared with everybody else of the same loop turn; a cold one joins a flight
+(`flights.py`) for as long as its budget lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+import phonenumbers
+from prometheus_client import Counter as Metric
+from redis.asyncio import Redis
+
+from connectors import phone
+from connectors.voice.events import CallNews
+from gateway.db.base import TenantId, new_id
+from gateway.db.engine import Database
+from gateway.directory.cache import CallerCache, opened, value_key
+from gateway.errors import Unauthenticated
+from gateway.logs import log
+from gateway.lookup import queries, wishes
+from gateway.lookup.answer import Found, LastCall, for_unsigned
+from gateway.lookup.caps import NumberCaps
+from gateway.lookup.flights import Flights, Landed, none, read_kept
+from gateway.lookup.journal import Journal, Row
+from gateway.lookup.number import Asked, read_number
+from gateway.lookup.search import Askable, Search
+from gateway.settings import Settings
+from gateway.tenants.keys import Keyring, TenantKeys
+
+LOOKUPS = Metric("gateway_lookups_total", "Lookups answered.", ["status", "source"])
+
+URL_NUMBERS_PER_HOUR = 300  # different numbers an endpoint without a secret may ask for (security.md §6)
+PATCHY_FRESH = timedelta(seconds=15)  # an incomplete answer is asked for again sooner
+WISHES_KEPT = timedelta(seconds=5)
+
+
+class Accounts(Protocol):
+    """`gateway.connections.open.Connections`."""
+
+    async def of(self, tenant_id: TenantId) -> Sequence[Askable]:
+        """Connections that lookup may ask, in the tenant's order of preference."""
+
+
+class Finder:
+    """Answers "who is calling?" for every tenant. One per process; `close()` it."""
+
+    def __init__(
+        self, *, settings: Settings, db: Database, keyring: Keyring, redis: Redis, connections: Accounts
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._keyring = keyring
+        self._connections = connections
+        self._cache = CallerCache(redis)
+        self._caps = NumberCaps(redis)
+        self._flights = Flights(settings, self._cache, self._caps, self._plan)
+        self._journal = Journal(db)
+        self._under_way: Counter[str] = Counter()
+        self._wishes: dict[TenantId, tuple[float, wishes.Wishes]] = {}
+        self._opening: dict[TenantId, asyncio.Task[TenantKeys]] = {}
+        self._counted: dict[tuple[str, str], Metric] = {}
+        self._fresh = settings.caller_fresh.total_seconds()
+
+    async def find(
+        self,
+        tenant_id: TenantId,
+        number_text: str,
+        *,
+        region: str | None,
+        asked_by: str,
+        assurance: str,
+        budget: timedelta | None = None,
+        unless: str | None = None,
+    ) -> Found:
+        """Who calls from `number_text`, within `budget` (default: the settings'), never an error because of a CRM.
+
+        region     ISO 3166, how national spellings are read. asked_by: the API key or voice endpoint.
+        assurance  key | signed | secret | url; `url` is answered little, and 300 different numbers an hour at most.
+        unless     a Redis key read along with the cache: when it is set, raises `Unauthenticated` (a revoked key).
+        """
+        started = time.perf_counter()
+        asked = read_number(number_text, region)
+        keys = self._keyring.at_hand(tenant_id)
+        index: bytes | None = None
+        try:
+            landed, keys, index = await self._look(keys, asked, unless)
+            if landed is None:
+                deadline = started + (budget or self._settings.lookup_budget).total_seconds()
+                landed, keys, index = await self._wait(tenant_id, keys, asked, unless, asked_by, assurance, deadline)
+        except Unauthenticated:
+            raise
+        except Exception as error:  # the database is away, or ours to fix: somebody is on the line all the same
+            log.error("lookup_broke", exc_info=error)
+            landed = Landed(none("unknown", asked.e164, complete=False), time.time(), "none")
+        if assurance == "url":
+            landed = await self._for_unsigned(landed, tenant_id, index, asked_by)
+        now = time.time()
+        took = time.perf_counter() - started
+        found = Found(new_id("lk"), landed.kept, landed.source, max(0.0, now - landed.at), took, landed.over_cap)
+        self._note(found, tenant_id, asked_by, assurance, index, keys, now)
+        return found
+
+    async def _look(
+        self, keys: TenantKeys | None, asked: Asked, unless: str | None
+    ) -> tuple[Landed | None, TenantKeys | None, bytes | None]:
+        """The hot path: what one read of Redis can answer, when the tenant's keys are in memory."""
+        if asked.e164 is None:
+            if unless is not None and (found := await self._cache.read(unless)) and found[0] is not None:
+                raise Unauthenticated
+            return Landed(none(asked.status, None, complete=True), time.time(), "none"), keys, None
+        if keys is None:
+            return None, None, None
+        index = keys.index(asked.e164)
+        key = value_key(keys.tenant_id, index)
+        if unless is None:
+            found = await self._cache.read(key)
+        elif (found := await self._cache.read(key, unless)) and found[1] is not None:
+            raise Unauthenticated
+        if not found or not found[0] or (entry := opened(keys, key, found[0])) is None:
+            return None, keys, index
+        if (kept := read_kept(entry.value)) is None:
+            return None, keys, index
+        fresh = self._fresh if kept.complete else PATCHY_FRESH.total_seconds()
+        if time.time() - entry.at > fresh:
+            self._flights.refresh(keys, index, asked, since=entry.at)
+        return Landed(kept, entry.at, "cache"), keys, index
+
+    async def _wait(
+        self,
+        tenant_id: TenantId,
+        keys: TenantKeys | None,
+        asked: Asked,
+        unless: str | None,
+        asked_by: str,
+        assurance: str,
+        deadline: float,
+    ) -> tuple[Landed, TenantKeys | None, bytes | None]:
+        """What takes longer: the tenant's keys from the database, callers from their CRMs."""
+        pending = Landed(none("pending", asked.e164, complete=False), time.time(), "none")
+        landed: Landed | None = None
+        if keys is None:
+            keys = await self._keys(tenant_id, deadline)
+            if keys is None:
+                return pending, None, None
+            landed, _, _ = await self._look(keys, asked, unless)
+        assert asked.e164 is not None
+        index = keys.index(asked.e164)
+        if landed is None:
+            landed = await self._flights.join(keys, index, asked, asked_by=asked_by, deadline=deadline)
+        return landed or pending, keys, index
+
+    async def _keys(self, tenant_id: TenantId, deadline: float) -> TenantKeys | None:
+        """The tenant's keys from the database, read once for all who wait; None when that takes too long."""
+        task = self._opening.get(tenant_id)
+        if task is None:
+            task = self._opening[tenant_id] = asyncio.create_task(self._keyring.of(tenant_id))
+            task.add_done_callback(lambda _: self._opening.pop(tenant_id, None))
+        done, _ = await asyncio.wait({task}, timeout=deadline - time.perf_counter())
+        return task.result() if done else None
+
+    async def _for_unsigned(self, landed: Landed, tenant_id: TenantId, index: bytes | None, asked_by: str) -> Landed:
+        """Little, and nothing beyond 300 different numbers an hour, known or not."""
+        if index is not None and not await self._caps.spend(tenant_id, asked_by, index, most=URL_NUMBERS_PER_HOUR):
+            return Landed(none("unknown", None, complete=False), time.time(), "none", over_cap=True)
+        wished = await self._wished(tenant_id)
+        kept = for_unsigned(landed.kept, with_name=wished.name_when_unsigned)
+        return msgspec.structs.replace(landed, kept=kept)
+
+    def _note(
+        self,
+        found: Found,
+        tenant_id: TenantId,
+        asked_by: str,
+        assurance: str,
+        index: bytes | None,
+        keys: TenantKeys | None,
+        now: float,
+    ) -> None:
+        """Count it, and write down who asked; both behind the answer."""
+        what = (found.kept.status, found.source)
+        if (counter := self._counted.get(what)) is None:
+            counter = self._counted[what] = LOOKUPS.labels(*what)
+        counter.inc()
+        version = keys.index_version if keys is not None else 1
+        kept = found.kept
+        self._journal.note(
+            Row(
+                tenant_id,
+                found.lookup_id,
+                asked_by,
+                assurance,
+                index,
+                version,
+                kept.status,
+                found.source,
+                kept.records,
+                found.took,
+                now,
+            )
+        )
+
+    # ── what a flight asks ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _plan(self, keys: TenantKeys, index: bytes, asked: Asked) -> Search | None:
+        """Everybody who may know this number; None for the tenant's own lines, which are nobody's."""
+        assert asked.number is not None
+        wished = await self._wished(keys.tenant_id)
+        if asked.e164 in wished.own_numbers:
+            return None
+        return Search(
+            asked.number,
+            await self._connections.of(keys.tenant_id),
+            written=await self._cache.written(keys, index),
+            last_call=lambda: self._last_call(keys, index, profiling=wished.profiling),
+            under_way=self._under_way,
+            most=self._settings.cold_searches,
+            head_start=self._settings.lookup_budget / 2,
+            summary_in_variables=wished.summary_in_prompts,
+        )
+
+    async def _wished(self, tenant_id: TenantId) -> wishes.Wishes:
+        held = self._wishes.get(tenant_id)
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        async with self._db.reading(tenant_id) as session:
+            document = await queries.document(session, tenant_id)
+            region = await queries.region(session, tenant_id)
+        wished = wishes.read(document, region=region)
+        self._wishes[tenant_id] = (time.monotonic() + WISHES_KEPT.total_seconds(), wished)
+        return wished
+
+    async def _last_call(self, keys: TenantKeys, index: bytes, *, profiling: bool) -> LastCall | None:
+        """The newest ended call with this number; the summary is of the newest that has one."""
+        async with self._db.reading(keys.tenant_id) as session:
+            calls = await queries.last_calls(session, keys.tenant_id, index)
+        if not calls:
+            return None
+        news = [msgspec.json.decode(keys.open(call.news, "calls", "news", call.id), type=CallNews) for call in calls]
+        told = next((one for one in news if one.summary), None)
+        return LastCall(
+            at=calls[0].started_at or calls[0].received_at,
+            summary=told.summary if told else None,
+            sentiment=told.analysis.sentiment if told and told.analysis and profiling else None,
+        )
+
+    # ── what we know better ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def forget(self, tenant_id: TenantId, e164: str) -> None:
+        """Something about this number changed: the next lookup asks again, and searches under way are not believed."""
+        keys = await self._keyring.of(tenant_id)
+        index = keys.index(e164)
+        self._flights.disown(keys, index)
+        await self._cache.forget(tenant_id, index)
+
+    async def remember_written(
+        self, tenant_id: TenantId, e164: str, *, connection_id: str, kind: str, record_id: str
+    ) -> None:
+        """We wrote this record with this number: found from now on, though the CRM's search does not know it yet.
+
+        If the number was asked for lately it is read again at once, since the next call may be near.
+        """
+        keys = await self._keyring.of(tenant_id)
+        index = keys.index(e164)
+        await self._cache.note_written(keys, index, f"{connection_id}/{kind}/{record_id}")
+        self._flights.disown(keys, index)
+        if await self._cache.forget(tenant_id, index):
+            self._flights.refresh(keys, index, read_number(e164, None), since=0.0)
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def warm_up(self) -> None:
+        """Load what the first caller of a region would wait 4 ms for. Sees every tenant's region."""
+        async with self._db.reading() as session:
+            for region in await queries.regions(session):
+                example = phonenumbers.example_number(region)
+                if example is not None:
+                    phone.read(phone.e164(example), region)
+
+    async def close(self) -> None:
+        """Stop searching, and write who looked whom up."""
+        await self._flights.close()
+        opening = list(self._opening.values())
+        await asyncio.gather(*opening, return_exceptions=True)
+        await self._journal.close()
