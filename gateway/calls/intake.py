@@ -204,6 +204,10 @@ class Intake:
             now=now,
         )
         columns = _columns(keys, prepared.terms, standing.id, merged, ripeness, now)
+        if standing.transcript_until is None:  # forgotten before this late event: what it brings is forgotten too
+            columns["transcript_until"] = now + prepared.terms.transcripts
+        if standing.people_until is None:
+            columns["people_until"] = now + prepared.terms.people
         return columns if standing.state != "done" or standing.planned_at else {**columns, "plan_at": None}
 
     async def note(
@@ -325,7 +329,19 @@ class _Statements:
     changes: Any
 
 
-_READ_BACK = ("id", "news", "state", "ended", "complete", "grace_until", "plan_at", "planned_at", "lookup_id")
+_READ_BACK = (
+    "id",
+    "news",
+    "state",
+    "ended",
+    "complete",
+    "grace_until",
+    "plan_at",
+    "planned_at",
+    "lookup_id",
+    "transcript_until",
+    "people_until",
+)
 
 
 @functools.cache
