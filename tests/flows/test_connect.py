@@ -100,7 +100,7 @@ class Stage:
         """`POST /v1/connections`: the path of the address it answers."""
         reply = await self.ask("POST", "/v1/connections", json={"provider": "hubspot", **more})
         assert reply.status_code == 201, reply.text
-        return urlsplit(reply.json()["authorize_url"]).path
+        return str(urlsplit(reply.json()["authorize_url"]).path)
 
     async def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
         return await self.web.client.request(method, path, headers={"authorization": f"Bearer {self.key}"}, **more)
@@ -127,7 +127,7 @@ class Stage:
         await browser.press("Approve")
         await browser.get(await browser.at_vendor(account=account))
         assert "is connected" in browser.page, browser.page
-        return (await self.connections())[0]["id"]  # type: ignore[no-any-return]
+        return str((await self.connections())[0]["id"])
 
     async def flow(self) -> OauthFlow:
         async with self.web.parts.db.reading() as session:
