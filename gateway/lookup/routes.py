@@ -150,7 +150,11 @@ class LookupAnswer(_Shape):
                         ],
                         "open_tickets": [],
                         "recent": [{"kind": "call", "at": "2026-11-20T09:12:00Z", "subject": "Asked for an offer"}],
-                        "last_call": {"at": "2026-11-20T09:12:00Z", "summary": "Asked for an offer", "sentiment": None},
+                        "last_call": {
+                            "at": "2026-11-20T09:12:00Z",
+                            "summary": "Asked for an offer",
+                            "sentiment": "neutral",
+                        },
                     },
                     "matches": [
                         {
