@@ -7,14 +7,13 @@ half-open  one try passes; its outcome closes or opens again. A try that is neve
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from datetime import timedelta
 
 import redis.asyncio as redis
 from redis.exceptions import RedisError
-
-from gateway.logs import log
 
 LEAST_FAILURES = 5
 FAILING = 0.7  # share of failures that opens
@@ -87,8 +86,7 @@ class Breakers:
         `record` what came of it."""
         try:
             answer = int(await self._allows(keys=[_key(account_id)], args=[_ms(TRY_LASTS), _ms(_KEPT)]))
-        except (RedisError, OSError) as error:
-            log.warning("breaker without Redis", error=type(error).__name__)
+        except (RedisError, OSError):  # the throttle, which is asked as often, says so in the log
             return self._paced(account_id)
         if answer == _A_TRY:
             self._trying.add(account_id)
@@ -109,10 +107,8 @@ class Breakers:
             *(_ms(WINDOW), LEAST_FAILURES, FAILING),
             *(_ms(FIRST_WAIT), _ms(LONGEST_WAIT), random.uniform(0.5, 1.0), _ms(_KEPT)),
         ]
-        try:
+        with contextlib.suppress(RedisError, OSError):
             await self._record(keys=[_key(account_id)], args=arguments)
-        except (RedisError, OSError) as error:
-            log.warning("breaker without Redis", error=type(error).__name__)
 
     def _paced(self, account_id: str) -> bool:
         now = time.monotonic()

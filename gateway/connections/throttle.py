@@ -83,6 +83,7 @@ class Throttle:
         self._pause = redis.register_script(_PAUSE)
         self._alone: dict[tuple[str, str], deque[float]] = {}
         self._known: dict[tuple[str, str], int] = {}
+        self._away = False
 
     async def spend(
         self, account_id: str, bucket: Bucket, name: str, n: int = 1, *, purpose: Purpose = "delivery"
@@ -96,8 +97,9 @@ class Throttle:
         arguments = [bucket.limit, _ms(bucket.per), reserve, n, _ms(_LEARNED_FOR)]
         try:
             wait = int(await self._spend(keys=_keys(account_id, name), args=arguments))
-        except (RedisError, OSError) as error:
-            log.warning("throttle without Redis", error=type(error).__name__)
+            self._is_away(False)
+        except (RedisError, OSError):
+            self._is_away(True)
             wait = self._spend_alone(account_id, bucket, name, n)
         if wait > 0:
             raise RateLimited(
@@ -115,8 +117,8 @@ class Throttle:
                 await self._observe(
                     keys=_keys(account_id, left.bucket), args=[left.limit, used, _ms(left.per), _ms(_LEARNED_FOR)]
                 )
-            except (RedisError, OSError) as error:
-                log.warning("throttle without Redis", error=type(error).__name__)
+            except (RedisError, OSError):
+                self._is_away(True)
 
     def is_news(self, account_id: str, left: Left) -> bool:
         """Whether `observe` would learn from this: another limit than we know, or one that is running out."""
@@ -129,8 +131,14 @@ class Throttle:
                 await self._pause(
                     keys=[_keys(account_id, name)[1]], args=[_ms(min(wait, _LONGEST_PAUSE)), _ms(_LEARNED_FOR)]
                 )
-            except (RedisError, OSError) as error:
-                log.warning("throttle without Redis", error=type(error).__name__)
+            except (RedisError, OSError):
+                self._is_away(True)
+
+    def _is_away(self, away: bool) -> None:
+        """Say it once, each way."""
+        if away != self._away:
+            self._away = away
+            log.warning("limits of CRM accounts", redis="away: going on slowly" if away else "back")
 
     def _spend_alone(self, account_id: str, bucket: Bucket, name: str, n: int) -> int:
         """The same window in this process only, of a part of the limit; milliseconds to wait, 0 if taken."""
