@@ -26,7 +26,6 @@ from gateway import bell
 from gateway.delivery.drain import Drains
 from gateway.delivery.due import DRAIN, PLAN, REFRESH, due
 from gateway.logs import log
-from gateway.lookup.find import Finder
 from gateway.parts import parts as opened_parts
 from gateway.rulesets.run import plan_call
 
@@ -52,9 +51,7 @@ class Hands:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._finder = Finder(
-            settings=parts.settings, db=parts.db, keyring=parts.keyring, redis=parts.redis, connections=parts.connections
-        )
+        self._finder = parts.finder
         self._drains = Drains(parts, wrote=self._wrote)
         self._heard = 0.0  # monotonic; never: ask at once
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -114,7 +111,6 @@ class Hands:
         await self._drains.stop(LONGEST_STOP)
         if tasks:
             await asyncio.wait(tasks, timeout=2)
-        await self._finder.close()
 
 
 class RingWorker(SimpleWorker):

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from connectors.sandbox.serve import PROVIDERS
 from gateway.commands.terminal import Failed
 
 
@@ -18,7 +17,8 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End when the story is told, with 0 or 1.")] = False,
 ) -> None:
     """Watch a call answered by name and written to a CRM, through an outage. Needs nothing and leaves nothing."""
-    from gateway.demo import STORIES, DemoFailed, run  # loads the whole product
+    from connectors.sandbox.serve import PROVIDERS
+    from gateway.demo import STORIES, DemoFailed, run
 
     if crm not in PROVIDERS:
         raise Failed(f"no sandbox is called {crm}; there is {', '.join(sorted(PROVIDERS))}", code=2)

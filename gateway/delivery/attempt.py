@@ -16,11 +16,9 @@ from connectors.crm.records import (
     AssignOwner,
     Contact,
     Kind,
-    OptOut,
     Person,
     Record,
     Ref,
-    SetFields,
     UpsertContact,
     Write,
 )
@@ -122,14 +120,10 @@ async def _one(claim: Claim, held: HeldDelivery, crm: Crm, keys: TenantKeys) -> 
 
 async def _send(claim: Claim, held: HeldDelivery, write: Write, crm: Crm, *, left: timedelta) -> Result:
     await _meet(claim, write, crm)
-    whole = await _owned(payloads.resolved(write, left=claim.lane.left, person=claim.person), crm)
-    if isinstance(whole, SetFields | AssignOwner | OptOut) and whole.target is None:
-        return Result(
-            delivery_id=held.id,
-            state=State.DEAD,
-            code="no-person",
-            reason="nobody in the CRM has the caller's number, so there is no record to change",
-        )
+    whole = payloads.resolved(write, left=claim.lane.left, person=claim.person)
+    if whole is None:
+        return _nobody(held)
+    whole = await _owned(whole, crm)
     outcome = await _write(claim, whole, crm)
     if isinstance(outcome, Done):
         claim.healthy.append(True)
@@ -145,6 +139,16 @@ async def _send(claim: Claim, held: HeldDelivery, write: Write, crm: Crm, *, lef
         left=left,
     )
     return _after(claim, held, step, error)
+
+
+def _nobody(held: HeldDelivery) -> Result:
+    return Result(
+        delivery_id=held.id,
+        state=State.DEAD,
+        looking=held.looking,
+        code="no-person",
+        reason="nobody in the CRM has the caller's number, so there is no record to change",
+    )
 
 
 async def _write(claim: Claim, write: Write, crm: Crm) -> Done | Failed:
@@ -164,6 +168,8 @@ async def _look(claim: Claim, held: HeldDelivery, write: Write, crm: Crm, *, lef
     if held.blind:
         return _after(claim, held, Uncertain(), None)
     whole = payloads.resolved(write, left=claim.lane.left, person=claim.person)
+    if whole is None:
+        return _nobody(held)
     try:
         found = await crm.find(whole)
     except ConnectorError as error:

@@ -34,8 +34,8 @@ def read(keys: TenantKeys, delivery_id: str, v: int, sealed: bytes) -> Write:
         raise Unreadable(f"payload version {v} does not read: {error}") from None
 
 
-def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Write:
-    """`write` with every link a `Ref`, as it is sent.
+def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Write | None:
+    """`write` with every link a `Ref`, as it is sent; None when it would change a record that nobody knows.
 
     left    delivery id → the record it left. person: who the lane's person is at this CRM, if known.
     A link to a person nobody knows is dropped: the call is logged without one.
@@ -53,11 +53,12 @@ def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Wr
     return _with_links(write, ref)
 
 
-def _with_links(write: Write, ref: Callable[[Link], Ref | None]) -> Write:
-    if isinstance(write, UpsertContact | SetFields | AssignOwner | OptOut):
-        if write.target is None:
-            return write
-        return msgspec.structs.replace(write, target=ref(write.target))
+def _with_links(write: Write, ref: Callable[[Link], Ref | None]) -> Write | None:
+    if isinstance(write, UpsertContact):
+        return msgspec.structs.replace(write, target=ref(write.target) if write.target is not None else None)
+    if isinstance(write, SetFields | AssignOwner | OptOut):
+        target = ref(write.target)
+        return None if target is None else msgspec.structs.replace(write, target=target)
     return msgspec.structs.replace(
         write, about=tuple(found for link in write.about if (found := ref(link)) is not None)
     )

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from typing import Any
+
 import pytest
 
 from connectors.errors import (
@@ -47,11 +49,11 @@ def code(step: Step) -> str:
         (Rejected("gone", gone=True), {"person_known": True}, FindPersonAgain()),
     ],
 )
-def test_the_next_step(error: ConnectorError, given: dict[str, object], expected: Step) -> None:
+def test_the_next_step(error: ConnectorError, given: dict[str, Any], expected: Step) -> None:
     assert (
         after_failure(error, **{"attempt": 1, "waits": 0, "blind": False, "person_known": False, "left": DAY, **given})
         == expected
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,9 @@ def test_the_next_step(error: ConnectorError, given: dict[str, object], expected
         (Unavailable("down"), {"left": timedelta(0)}, "expired"),
     ],
 )
-def test_dead_letters_say_why(error: ConnectorError, given: dict[str, object], expected: str) -> None:
+def test_dead_letters_say_why(error: ConnectorError, given: dict[str, Any], expected: str) -> None:
     given = {"attempt": 1, "waits": 0, "blind": False, "person_known": False, "left": DAY, **given}
-    assert code(after_failure(error, **given)) == expected  # type: ignore[arg-type]
+    assert code(after_failure(error, **given)) == expected
 
 
 @pytest.mark.parametrize("waits", [0, 1, 5, 500])

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from connectors.crm.records import Kind, Later, Record, Ref
+from connectors.crm.records import Kind, Later, LogCall, Record, Ref
 from gateway.db.engine import utc_now
 from gateway.outbox import payloads
 from gateway.outbox.claim import PER_LANE, HeldLane, claim
@@ -137,7 +137,9 @@ async def test_one_that_needs_another_waits_and_then_gets_its_record(book: Books
     assert lane.left == {"dl_a": Ref(Kind.CONTACT, "77")}
     assert lane.person == Ref(Kind.CONTACT, "77")
     write = payloads.read(book.keys, "dl_b", lane.deliveries[0].v, lane.deliveries[0].payload)
-    assert payloads.resolved(write, left=lane.left, person=lane.person).about == (Ref(Kind.CONTACT, "77"),)  # type: ignore[union-attr]
+    whole = payloads.resolved(write, left=lane.left, person=lane.person)
+    assert isinstance(whole, LogCall)
+    assert whole.about == (Ref(Kind.CONTACT, "77"),)
 
 
 async def test_what_needs_a_dead_one_is_held(book: Books) -> None:

@@ -78,13 +78,13 @@ def test_nothing_waits_for_what_cannot_come(waiting: list[tuple[str, set[str], s
         step: list[Release] = released(list(left.values()), standing)
         if not step:
             break
-        for one in step:
-            left.pop(one.id)
-            states[one.id] = D if one.state is P else H
-    for one in left.values():
-        needed = [states.get(need, W if need in left else X) for need in one.needs]
+        for freed in step:
+            left.pop(freed.id)
+            states[freed.id] = D if freed.state is P else H
+    for stuck in left.values():
+        needed = [states.get(need, W if need in left else X) for need in stuck.needs]
         assert any(state in OPEN or state is U for state in needed) or any(
-            other.record_key == one.record_key and other.seq < one.seq for other in left.values()
+            other.record_key == stuck.record_key and other.seq < stuck.seq for other in left.values()
         )
 
 
