@@ -151,7 +151,8 @@ class Flights:
         except Exception as error:  # the database is away, or ours to fix: whoever waits is answered all the same
             log.error("lookup_broke", exc_info=error)
             return Landed(none("unknown", asked.e164, complete=False), time.time(), "none")
-        if landed is not None and landed.kept.status == "unknown":
+        answered = flight.search is None or flight.search.answered  # a CRM that is down makes nobody a stranger
+        if landed is not None and landed.kept.status == "unknown" and answered:
             for asker in flight.asked_by:
                 await self._caps.note_unknown(keys.tenant_id, asker, index, most=most)
         return landed

@@ -18,10 +18,12 @@ from phonenumbers import PhoneNumber
 from connectors import phone
 from connectors.crm.port import Crm
 from connectors.crm.records import Contact, Context, Kind, Ref
-from connectors.errors import ConnectorError, Unsupported
+from connectors.errors import ConnectorError, RateLimited, Unsupported
 from gateway.logs import log
 from gateway.lookup.answer import DEEP, Kept, LastCall, nobody, somebody
 from gateway.lookup.match import Candidate, Match, decide
+
+TURN = timedelta(seconds=10)  # how long a search waits for its turn under the account's rate limit
 
 
 class Askable(Protocol):
@@ -75,6 +77,7 @@ class Search:
         self._done = False
         self.failed = False  # somebody did not answer what was asked
         self.held_back = False  # somebody was not asked, being busy with too many others
+        self.answered = False  # somebody has said who holds the number, or that nobody does
 
     @property
     def found(self) -> bool:
@@ -127,8 +130,21 @@ class Search:
         return decide(self._candidates, e164=self._e164)
 
     async def _ask(self, place: int, account: Askable) -> None:
-        for contact in await account.crm.find_contacts(self._number):
+        for contact in await self._when_allowed(account):
             self._candidates.append(Candidate(account.id, account.provider, place, contact))
+        self.answered = True
+
+    async def _when_allowed(self, account: Askable) -> list[Contact]:
+        """Search, waiting for the account's rate limit: five a second is little, and the next ask shall be warm."""
+        waited = timedelta(0)
+        while True:
+            try:
+                return await account.crm.find_contacts(self._number)
+            except RateLimited as limited:
+                waited += limited.retry_after
+                if waited > TURN:
+                    raise
+                await asyncio.sleep(limited.retry_after.total_seconds())
 
     async def _read_written(self, place: int, account: Askable, record: str) -> None:
         _, kind, identity = record.split("/", 2)

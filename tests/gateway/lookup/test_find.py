@@ -240,7 +240,7 @@ async def test_an_old_answer_outlives_a_crm_that_fails(here: House) -> None:
     "error",
     [
         Unavailable("away"),
-        RateLimited("slow down", retry_after=timedelta(seconds=3)),
+        RateLimited("slow down", retry_after=timedelta(minutes=1)),
         ReconnectNeeded("revoked"),
         Unsupported("no"),
         ValueError("a bug"),
@@ -256,6 +256,41 @@ async def test_an_error_is_no_unknown_caller(here: House, error: Any) -> None:
     assert (failed.status, failed.complete) == ("unknown", False)
     crm.fails = None
     assert (await ask(here, tenant_id)).status == "known"
+
+
+async def test_a_rate_limit_is_waited_for_behind_the_answer(here: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five searches a second is little: the ask that comes too soon is `pending`, and warm a moment later."""
+    crm = ScriptedCrm(person("Jean Dupont"))
+    tenant_id = await here.tenant(crm)
+    limits = [RateLimited("five a second", retry_after=timedelta(milliseconds=100))] * 2
+    search = crm.find_contacts
+
+    async def limited(*asked: Any, **more: Any) -> Any:
+        if limits:
+            raise limits.pop()
+        return await search(*asked, **more)
+
+    monkeypatch.setattr(crm, "find_contacts", limited)
+    assert (await ask(here, tenant_id, budget=SHORT)).status == "pending"
+
+    async def warm() -> bool:
+        return (await ask(here, tenant_id, budget=SHORT)).source == "cache"
+
+    await until_async("the search had its turn", warm)
+    assert crm.searches == 1
+
+
+async def test_a_crm_that_is_down_makes_nobody_a_stranger(sqlite_url: str, redis_url: str) -> None:
+    """An outage must not use up what a key may ask in an hour."""
+    crm = ScriptedCrm(person("Jean Dupont"))
+    crm.fails = Unavailable("away")
+    few = {"unknown_numbers_per_hour": 2}
+    async with house(sqlite_url, redis_url, change=lambda s: s.model_copy(update=few)) as here:
+        tenant_id = await here.tenant(crm)
+        for n in range(5):
+            await ask(here, tenant_id, f"+4144668000{n}")
+        crm.fails = None
+        assert (await ask(here, tenant_id)).status == "known"
 
 
 async def test_one_crm_that_fails_leaves_the_other_ones_answer_incomplete(here: House) -> None:
