@@ -65,6 +65,7 @@ class Crm:
         self._order: dict[str, list[int]] = {}
         self._merged: dict[tuple[str, str], str] = {}
         self._unique: dict[tuple[str, str], dict[str, str]] = {}
+        self._aliases: dict[tuple[str, str, str], list[str]] = {}
         self._links: dict[tuple[str, str], dict[str, dict[str, dict[int, datetime]]]] = {}
         self.people: dict[str, Person] = {}
         self.changes: list[Change] = []
@@ -107,21 +108,19 @@ class Crm:
     def merge(self, winner: Entry, loser: Entry, now: datetime) -> Entry:
         """Fold `loser` into `winner`: empty fields are filled, links move, the old id resolves to the winner for ever."""
         moved = [
-            (other_kind, other_id, dict(labels), {*self._links.get((other_kind, other_id), {})})
-            for other_kind, ids in self._links.get((loser.kind, loser.id), {}).items()
-            for other_id, labels in ids.items()
+            (other, dict(labels), dict(self.linked(*other, loser.kind).get(loser.id, {})))
+            for kind, ids in self._links.get((loser.kind, loser.id), {}).items()
+            for other, labels in (((kind, id), labels) for id, labels in ids.items())
+            if other != (winner.kind, winner.id)
         ]
-        backward = {
-            (kind, id): dict(self._links[(kind, id)].get(loser.kind, {}).get(loser.id, {})) for kind, id, _, _ in moved
-        }
         self._forget(loser)
         self._keep(msgspec.structs.replace(loser, archived_at=now, updated_at=now), {}, "merged", now)
         self._merged[(loser.kind, loser.id)] = winner.id
-        for kind, id, labels, _ in moved:
-            for label, at in labels.items():
-                self._one_way((winner.kind, winner.id), (kind, id), label, at)
-            for label, at in backward[(kind, id)].items():
-                self._one_way((kind, id), (winner.kind, winner.id), label, at)
+        for other, forward, backward in moved:
+            for label, at in forward.items():
+                self._one_way((winner.kind, winner.id), other, label, at)
+            for label, at in backward.items():
+                self._one_way(other, (winner.kind, winner.id), label, at)
         filled = {name: value for name, value in loser.properties.items() if name not in winner.properties}
         return self.update(winner, filled, now)
 
@@ -189,6 +188,7 @@ class Crm:
     def also_known(self, entry: Entry, name: str, value: str) -> None:
         """Let a record answer to a second value of a unique property (a merged person's other e-mail address)."""
         self._unique[(entry.kind, name)][value.strip().lower()] = entry.id
+        self._aliases.setdefault((entry.kind, name, entry.id), []).append(value)
 
     # ── links ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,10 +238,11 @@ class Crm:
         self.changes.append(Change(at=now, entry=entry, changed=dict(changed), what=what, before=before))
 
     def _forget(self, entry: Entry) -> None:
-        for (kind, _), held in self._unique.items():
-            if kind == entry.kind:
-                for value in [value for value, id in held.items() if id == entry.id]:
-                    del held[value]
+        for (kind, name), held in self._unique.items():
+            known = (entry.properties.get(name, ""), *self._aliases.get((kind, name, entry.id), ()))
+            for value in known if kind == entry.kind else ():
+                if held.get(value.strip().lower()) == entry.id:
+                    del held[value.strip().lower()]
         for kind, ids in self._links.pop((entry.kind, entry.id), {}).items():
             for id in ids:
                 self._links.get((kind, id), {}).get(entry.kind, {}).pop(entry.id, None)

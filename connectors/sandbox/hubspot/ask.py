@@ -29,7 +29,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
     def type(self, name: str = "type") -> ObjectType:
-        """The kind of object named in the path. An unknown one is a page that does not exist."""
+        """The kind of object named in the path. Raises the 400 for an unknown one."""
         found = type_of(self.path[name])
         if found is None:
             raise error(400, f"Unable to infer object type from: {self.path[name]}", "VALIDATION_ERROR")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from connectors.sandbox.hubspot.ask import DATED, Ask, Routes, reads, writes
+from connectors.sandbox.hubspot.ask import Ask, Routes, reads, writes
 from connectors.sandbox.hubspot.errors import invalid, not_found, page_not_found, stamp
 from connectors.sandbox.hubspot.kinds import ASSOCIATIONS, ObjectType
 from connectors.sandbox.hubspot.portal import Portal, type_of
@@ -178,7 +178,3 @@ def _with_associations(portal: Portal, entry: Entry, wanted: Iterable[str], show
             found[target.plural] = {"results": results}
     if found:
         shown["associations"] = found
-
-
-def is_dated(ask: Ask) -> bool:
-    return ask.version in DATED

@@ -23,7 +23,6 @@ from connectors.sandbox.hubspot.kinds import (
     BY_SEGMENT,
     DEFAULTS,
     PRIMARIES,
-    TYPES,
     AssociationType,
     ObjectType,
 )
@@ -190,8 +189,6 @@ class Portal:
         pipelines = self.pipelines[type.name]
         pipeline = pipelines.get(values.get(in_pipeline, "")) or next(iter(pipelines.values()))
         stage = next((stage for stage in pipeline.stages if stage.id == stage_id), None)
-        if stage is None and in_pipeline not in accepted:
-            raise bad_values([_not_in(in_stage, stage_id, pipeline)], self.hub_id)
         if stage is None:
             raise bad_values([_not_in(in_stage, stage_id, pipeline)], self.hub_id)
         found[in_pipeline] = pipeline.id
@@ -380,6 +377,3 @@ def _not_in(name: str, stage: str, pipeline: Pipeline) -> BadValue:
 def type_of(segment: str) -> ObjectType | None:
     """The kind of object a path segment names, in any of its spellings."""
     return BY_SEGMENT.get(segment.lower())
-
-
-__all__ = ["TYPES", "Pipeline", "Portal", "Stage", "StaticList", "type_of"]

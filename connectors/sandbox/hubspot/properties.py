@@ -28,6 +28,7 @@ def add_routes(routes: Routes) -> None:
         routes.add("GET", f"{base}/groups/{{name}}", group, _reads)
         routes.add("POST", f"{base}/batch/read", batch_read, _reads)
         routes.add("POST", f"{base}/batch/create", batch_create, _writes)
+        routes.add("POST", f"{base}/batch/archive", batch_archive, _writes)
 
 
 def _reads(ask: Ask) -> tuple[str, ...]:
@@ -91,10 +92,13 @@ def update(ask: Ask) -> tuple[int, Any]:
 
 
 def archive(ask: Ask) -> tuple[int, Any]:
-    type, definition = ask.type(), _known(ask, ask.path["name"])
-    if not definition.custom:
-        raise invalid(f"{definition.name} is defined by HubSpot and cannot be archived")
-    ask.portal.definitions[type.name][definition.name] = msgspec.structs.replace(definition, archived=True)
+    _archive(ask, _known(ask, ask.path["name"]))
+    return 204, None
+
+
+def batch_archive(ask: Ask) -> tuple[int, Any]:
+    for definition in [_known(ask, str(given.get("name", ""))) for given in ask.inputs(most=100)]:
+        _archive(ask, definition)
     return 204, None
 
 
@@ -157,6 +161,13 @@ def _create(ask: Ask, given: Mapping[str, Any]) -> Definition:
     )
     ask.portal.define(type.name, definition)
     return definition
+
+
+def _archive(ask: Ask, definition: Definition) -> None:
+    if not definition.custom:
+        raise invalid(f"{definition.name} is defined by HubSpot and cannot be archived")
+    archived = msgspec.structs.replace(definition, archived=True)
+    ask.portal.definitions[ask.type().name][definition.name] = archived
 
 
 def _known(ask: Ask, name: str) -> Definition:

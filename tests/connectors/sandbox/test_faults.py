@@ -89,7 +89,7 @@ def test_a_late_write_is_done_after_the_connection_is_gone(live: World) -> None:
     with pytest.raises(httpx2.TransportError):
         _write(live)
     assert _written(live) == 0
-    until("the late write", lambda: live.app.journal.asked)
+    until("the late write is done", lambda: bool(live.app.journal.asked))
     assert _written(live) == 1
     assert live.app.journal.asked[0].fault == Kind.LATE
 
@@ -142,6 +142,21 @@ def test_tokens_are_ended_over_http(live: World) -> None:
         assert _write(live).json()["category"] == "EXPIRED_AUTHENTICATION"
         assert door.post("/_sandbox/uninstall/62515").json() == {"ended": 1}
         assert _write(live).json()["category"] == "INVALID_AUTHENTICATION"
+
+
+def test_a_portal_and_the_app_are_set_up_over_http(live: World) -> None:
+    with httpx2.Client(verify=False, base_url=live.origin) as door:
+        rules = {"required": {"task": ["hubspot_owner_id"]}, "activities_unique": False, "lag": 0.5}
+        assert door.post("/_sandbox/portal/62515", json=rules).status_code == 200
+        assert _write(live).json()["context"] == {"properties": ["hubspot_owner_id"]}
+        assert live.portal.index.lag == timedelta(milliseconds=500)
+        assert door.post("/_sandbox/app", json={"redirect_uris": ["https://a.example/cb"]}).status_code == 200
+        assert live.vendor.consent.redirect_uris == ["https://a.example/cb"]
+        before = live.clock()
+        assert door.post("/_sandbox/clock", json={"advance": 1.5}).status_code == 200
+        assert live.clock() - before == timedelta(seconds=1.5)
+        assert door.post("/_sandbox/clock", json={}).status_code == 400
+        assert door.post("/_sandbox/nothing").status_code == 404
 
 
 @pytest.mark.parametrize(

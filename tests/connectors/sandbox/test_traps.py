@@ -294,8 +294,8 @@ def test_the_first_company_is_the_primary_one(world: World) -> None:
     world.ask("PUT", f"{CONTACTS}/{person}/associations/companies/{second}", spec)
     assert _primary(world, person) == second
     listed = world.ask("GET", f"{CONTACTS}/{person}/associations/companies").body["results"]
-    told = {each["toObjectId"]: [spec["typeId"] for spec in each["associationTypes"]] for each in listed}
-    assert told == {first: [279], second: [1, 279]}
+    types = {each["toObjectId"]: [spec["typeId"] for spec in each["associationTypes"]] for each in listed}
+    assert types == {first: [279], second: [1, 279]}
 
 
 def _primary(world: World, person: str) -> str:
