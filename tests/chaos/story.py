@@ -65,7 +65,7 @@ class Size:
     patience: timedelta = timedelta(seconds=150)
 
 
-SHORT = Size(accounts=2, people=8, calls=2, trouble=timedelta(seconds=6), patience=timedelta(seconds=80))
+SHORT = Size(accounts=2, people=8, calls=2, trouble=timedelta(seconds=5), patience=timedelta(seconds=80))
 
 
 @dataclass

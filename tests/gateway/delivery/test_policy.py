@@ -1,7 +1,6 @@
 """What comes after a try: one table, since every row is somebody's call that is lost, doubled or stuck if it is wrong."""
 
 from datetime import timedelta
-
 from typing import Any
 
 import pytest

@@ -35,7 +35,7 @@ def write(do: str, speech: tuple[str, ...] = (), **data: Any) -> Any:
 
 def test_every_action_of_the_catalogue_becomes_a_write() -> None:
     """An action that could be saved but not carried out would fail when it is too late to say so."""
-    data = {"subject": "s", "name": "n", "body": "b", "email": "a@example.com", "fields": {"x": 1}}
+    data: dict[str, Any] = {"subject": "s", "name": "n", "body": "b", "email": "a@example.com", "fields": {"x": 1}}
     made = {
         do: type(write(do, **{name: data[name] for name in ability.data if name in data}))
         for do, ability in CATALOGUE.items()
