@@ -15,7 +15,12 @@ BEGAN = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 _times = st.integers(0, 600).map(lambda s: BEGAN + timedelta(seconds=s))
 _words = st.sampled_from(["", "a", "b", "longer", "the longest of them"])
 _json = st.sampled_from([None, "", [], {}, 0, 1, 1.5, False, True, "x", "yes", [1], ["a", "b"], {"deep": 1}])
-_maybe = lambda strategy: st.none() | strategy  # noqa: E731
+
+
+def _maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
 _turns = st.lists(st.builds(Turn, role=st.sampled_from(["caller", "agent"]), text=_words), max_size=3).map(tuple)
 _analysis = st.builds(
     Analysis,
