@@ -138,8 +138,15 @@ class Stage:
             await session.execute(update(OauthFlow).values(expires_at=utc_now() - by))
 
 
+both = pytest.mark.parametrize("stage", ["sqlite_url", "postgres_url"], indirect=True)
+"""Where a race or a lock decides; the rest walks on SQLite, the statements being the same and tested on both."""
+
+
 @pytest.fixture
-async def stage(monkeypatch: pytest.MonkeyPatch, database_url: str, sealing_key: str) -> AsyncIterator[Stage]:
+async def stage(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, sealing_key: str
+) -> AsyncIterator[Stage]:
+    database_url = request.getfixturevalue(getattr(request, "param", "sqlite_url"))
     async with served_crm() as crm:
         for name, value in crm.environment().items():
             monkeypatch.setenv(name, value)
@@ -150,6 +157,7 @@ async def stage(monkeypatch: pytest.MonkeyPatch, database_url: str, sealing_key:
             yield Stage(web, crm, tenant_id, await web.key(tenant_id))
 
 
+@both
 async def test_a_person_connects_their_crm(stage: Stage) -> None:
     browser = await stage.browser().get(await stage.link())
     assert browser.status == 200
@@ -192,6 +200,7 @@ async def test_a_mail_scanner_that_opens_the_link_changes_nothing(stage: Stage) 
     assert (await (await stage.browser().get(path)).press("Approve")).status == 303
 
 
+@both
 async def test_a_link_is_claimed_once(stage: Stage) -> None:
     path = await stage.link()
     first, second = await stage.browser().get(path), await stage.browser().get(path)
@@ -230,6 +239,7 @@ async def test_an_unknown_link_is_not_found(stage: Stage) -> None:
     assert "not valid" in browser.page
 
 
+@both
 @pytest.mark.parametrize(
     "query",
     ["", "code=x", "code=x&state=forged", "error=access_denied", "error=access_denied&state=forged", "state=%00",
@@ -247,6 +257,7 @@ async def test_a_forged_callback_is_a_page_and_nothing_else(stage: Stage, query:
     assert await stage.connections() == []
 
 
+@both
 async def test_two_callbacks_with_one_code_make_one_connection(stage: Stage) -> None:
     """Browsers reload, and thieves replay."""
     browser = await stage.browser().get(await stage.link())
@@ -273,6 +284,7 @@ async def test_two_tabs_do_not_disturb_each_other(stage: Stage) -> None:
     assert len(await stage.connections()) == 2
 
 
+@both
 async def test_another_browser_cannot_finish_a_sign_in(stage: Stage) -> None:
     """A sent callback would attach the sender's CRM to the tenant, or the victim's to the sender's."""
     browser = await stage.browser().get(await stage.link())
@@ -489,6 +501,7 @@ async def test_another_tenant_s_connection_is_not_found(stage: Stage) -> None:
     assert await stage.connections() == []
 
 
+@both
 async def test_a_revoked_grant_holds_everything_until_somebody_signs_in_again(stage: Stage) -> None:
     """The whole way: the CRM takes the grant back, the page says so, Reconnect repairs it, nothing was disconnected."""
     connection_id = await stage.connected()
@@ -567,6 +580,7 @@ async def test_deleting_a_connection_revokes_it_once(stage: Stage) -> None:
     assert (row.access_token, row.refresh_token) == (None, None)
 
 
+@both
 async def test_lists_are_paged_newest_first(stage: Stage) -> None:
     first, second = await stage.connected(AURORA), await stage.connected(BOREALIS)
     page = (await stage.ask("GET", "/v1/connections?limit=1")).json()
