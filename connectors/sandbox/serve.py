@@ -109,5 +109,6 @@ async def serve(
 
 def run(provider: str, host: str = "127.0.0.1", port: int = 0, **options: object) -> None:
     """`serve` for a command without a loop."""
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(provider, host, port, **options))  # type: ignore[arg-type]
+    fastest = uvicorn.Config("", loop="auto").get_loop_factory()  # uvloop, where there is one
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=fastest) as runner:
+        runner.run(serve(provider, host, port, **options))  # type: ignore[arg-type]

@@ -115,7 +115,9 @@ class HubSpot:
         if portal is None:
             raise not_authentic()
         searching = call.method == "POST" and call.path.endswith("/search") and "/objects/" in call.path
-        headers = self.limits.setdefault(portal.hub_id, Limits(on=self.limited)).spend(call.now, search=searching)
+        if portal.hub_id not in self.limits:
+            self.limits[portal.hub_id] = Limits(on=self.limited)
+        headers = self.limits[portal.hub_id].spend(call.now, search=searching)
         try:
             if call.path.startswith("/appinstalls/") and call.method == "DELETE":
                 self.grants.uninstall(portal.hub_id)

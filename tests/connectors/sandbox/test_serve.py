@@ -57,6 +57,20 @@ def test_it_says_where_it_is_and_writes_down_every_request(tmp_path: Path) -> No
     assert lines[2]["keys"] == ["k7"]
 
 
+def test_a_connection_is_reset_on_any_loop() -> None:
+    """The command runs on uvloop, whose transports are others than asyncio's."""
+    process, origin = _started("port=0")
+    try:
+        with httpx2.Client(verify=False, base_url=origin) as client:
+            client.post("/_sandbox/faults", json={"kind": "reset", "count": 1})
+            with pytest.raises(httpx2.ReadError, match="reset"):
+                client.get("/crm/objects/2026-09/contacts")
+            assert client.get("/crm/objects/2026-09/contacts").status_code == 401
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_signal_ends_it_in_order() -> None:
     process, _ = _started("port=0")
     process.send_signal(signal.SIGTERM)
