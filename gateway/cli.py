@@ -1,4 +1,7 @@
-"""`gateway`: every command, and how errors end. What commands do is in `gateway/commands/`, a file each."""
+"""`gateway`: every command, and how errors end. What commands do is in `gateway/commands/`, a file each.
+
+Whatever is heavy is imported by the command that needs it: help, and a typing mistake, answer at once.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,9 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from gateway import logs
-from gateway.commands import connections, doctor, keys, serve, tenants
+from gateway.commands import connections, demo, doctor, endpoints, keys, serve, tenants
 from gateway.commands.terminal import Failed, clean, complain
-from gateway.crypto import BadSealingKey, CannotOpen
-from gateway.schema import WrongRevision
-from gateway.tenants.principal import UnknownScope
-from gateway.tenants.queries import NoSuchTenant
 
 app = typer.Typer(
     name="gateway",
@@ -24,9 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (serve.serve, serve.worker, serve.relay, serve.migrate, serve.sandbox, doctor.doctor, tenants.console):
+for command in (
+    demo.demo,
+    serve.serve,
+    serve.worker,
+    serve.relay,
+    serve.migrate,
+    serve.sandbox,
+    doctor.doctor,
+    tenants.console,
+):
     app.command()(command)
-for group in (tenants.commands, keys.commands, connections.commands):
+for group in (tenants.commands, keys.commands, connections.commands, endpoints.commands):
     app.add_typer(group)
 
 
@@ -51,9 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def told(error: Exception) -> tuple[str, int]:
     """One line about `error`, and the exit code. Texts of libraries are not shown: they hold addresses and values."""
+    if isinstance(error, Failed):
+        return str(error), error.code
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from gateway import logs
+    from gateway.crypto import BadSealingKey, CannotOpen
+    from gateway.schema import WrongRevision
+    from gateway.tenants.principal import UnknownScope
+    from gateway.tenants.queries import NoSuchTenant
+
     match error:
-        case Failed(code=code):
-            return str(error), code
         case BadSealingKey() | CannotOpen() | UnknownScope():
             return str(error), 2
         case WrongRevision() | NoSuchTenant():

@@ -7,11 +7,12 @@ from dataclasses import asdict
 import typer
 
 from gateway.commands.terminal import Json, as_json, read_settings, run, table
-from gateway.doctor import Level, examine
 
 
 def doctor(json_: Json = False) -> None:
     """Say what is wrong with this installation. Ends with 1 when something does not work."""
+    from gateway.doctor import Level, examine
+
     findings = run(examine(read_settings()))
     if json_:
         as_json([asdict(finding) for finding in findings])

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from redis.exceptions import RedisError
 
-from gateway import bell
 from gateway.commands.terminal import Failed, Json, TenantName, as_json, opened, read_settings, run, say, table
-from gateway.crypto import new_kek_text
-from gateway.db.base import TenantId
-from gateway.db.engine import utc_now
-from gateway.settings import Settings
-from gateway.tenants import api_keys, queries
 from gateway.tenants.principal import SCOPES, scopes_of
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 commands = typer.Typer(name="key", help="API keys, and the keys that seal.", no_args_is_help=True)
 
@@ -31,6 +27,9 @@ def create(
     json_: Json = False,
 ) -> None:
     """Make an API key and show it, this once."""
+    from gateway.db.base import TenantId
+    from gateway.db.engine import utc_now
+    from gateway.tenants import api_keys, queries
 
     async def work() -> dict[str, Any]:
         async with opened(read_settings()) as (db, _), db.transaction() as session:
@@ -57,6 +56,8 @@ def create(
 @commands.command("list")
 def list_(tenant: TenantName, json_: Json = False) -> None:
     """A tenant's API keys; never their secrets."""
+    from gateway.db.base import TenantId
+    from gateway.tenants import api_keys, queries
 
     async def work() -> list[dict[str, Any]]:
         async with opened(read_settings()) as (db, _), db.reading() as session:
@@ -94,6 +95,10 @@ def revoke(
     json_: Json = False,
 ) -> None:
     """End an API key: at once, or within two seconds where Redis is away."""
+    from gateway.db.base import TenantId
+    from gateway.db.engine import utc_now
+    from gateway.tenants import api_keys, queries
+
     settings = read_settings()
 
     async def work() -> str:
@@ -112,6 +117,11 @@ def revoke(
 
 
 async def _announce(settings: Settings, key_id: str) -> None:
+    from redis.exceptions import RedisError
+
+    from gateway import bell
+    from gateway.tenants import api_keys
+
     redis = bell.connect(settings)
     try:
         async with asyncio.timeout(2):
@@ -140,6 +150,8 @@ def rotate(json_: Json = False) -> None:
 @commands.command("new-sealing")
 def new_sealing(json_: Json = False) -> None:
     """Print a new key for GATEWAY_SEALING_KEYS. Nothing is stored."""
+    from gateway.crypto import new_kek_text
+
     text = new_kek_text()
     if json_:
         as_json({"key": text})

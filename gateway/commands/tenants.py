@@ -6,14 +6,8 @@ import json
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from gateway.commands.terminal import Failed, Json, TenantName, as_json, opened, read_settings, run, say, table
-from gateway.db.base import TenantId
-from gateway.db.engine import utc_now
-from gateway.errors import from_validation
-from gateway.tenants import queries, sessions
-from gateway.tenants import settings as documents
 from gateway.tenants.principal import SCOPES, scopes_of
 
 commands = typer.Typer(name="tenant", help="Companies that use this gateway.", no_args_is_help=True)
@@ -27,6 +21,8 @@ def create(
     json_: Json = False,
 ) -> None:
     """Make a tenant, with sealing keys of its own."""
+    from gateway.db.engine import utc_now
+    from gateway.tenants import queries
 
     async def work() -> dict[str, str]:
         async with opened(read_settings()) as (db, keyring), db.transaction() as session:
@@ -46,6 +42,7 @@ def create(
 @commands.command("list")
 def list_(json_: Json = False) -> None:
     """All tenants."""
+    from gateway.tenants import queries
 
     async def work() -> list[dict[str, Any]]:
         async with opened(read_settings()) as (db, _), db.reading() as session:
@@ -80,6 +77,13 @@ def set_(
     json_: Json = False,
 ) -> None:
     """Change the tenant's settings: region, zone, languages, own_numbers, retention.transcript_days, …"""
+    from pydantic import ValidationError
+
+    from gateway.db.base import TenantId
+    from gateway.db.engine import utc_now
+    from gateway.errors import from_validation
+    from gateway.tenants import queries
+    from gateway.tenants import settings as documents
 
     async def work() -> dict[str, Any]:
         async with opened(read_settings()) as (db, _), db.transaction() as session:
@@ -133,6 +137,9 @@ def console(
     json_: Json = False,
 ) -> None:
     """Print a link into a tenant's pages: once, within ten minutes."""
+    from gateway.db.base import TenantId
+    from gateway.db.engine import utc_now
+    from gateway.tenants import queries, sessions
 
     async def work() -> str:
         settings = read_settings()

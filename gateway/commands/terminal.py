@@ -12,19 +12,17 @@ import sys
 import unicodedata
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import msgspec
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from gateway import logs, schema
-from gateway.db.engine import Database
-from gateway.settings import Settings
-from gateway.tenants.keys import Keyring, check_keks, load_keks
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from gateway.db.engine import Database
+    from gateway.settings import Settings
+    from gateway.tenants.keys import Keyring
 
 T = TypeVar("T")
 COLUMNS = 80
@@ -48,6 +46,9 @@ def clean(text: object) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows for people, or `empty` when there are none."""
+    from rich.table import Table
+    from rich.text import Text
+
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         shown.add_column(column, overflow="fold", no_wrap=number == 0)
@@ -75,12 +76,16 @@ def _shown(value: object) -> str:
 
 def say(*lines: str) -> None:
     """Print lines for people."""
+    from rich.text import Text
+
     for line in lines:
         _console().print(Text(clean(line)), soft_wrap=True)
 
 
 def as_json(value: Any) -> None:
     """Print one JSON value for programs."""
+    import msgspec
+
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
@@ -90,11 +95,18 @@ def complain(line: str) -> None:
 
 
 def _console() -> Console:
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else COLUMNS, highlight=False, soft_wrap=False)
 
 
 def read_settings() -> Settings:
     """The settings from the environment, logs set up; `Failed` names the variable that is wrong."""
+    from pydantic import ValidationError
+
+    from gateway import logs
+    from gateway.settings import Settings
+
     try:
         settings = Settings()
     except ValidationError as wrong:
@@ -117,6 +129,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
     """Database and keys for a command, at the right revision. SQLite is brought there, as `serve` does."""
+    from gateway import schema
+    from gateway.db.engine import Database
+    from gateway.tenants.keys import Keyring, check_keks, load_keks
+
     keks = load_keks(settings)
     if settings.database_url.startswith("sqlite"):
         await schema.migrate(settings.database_url)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from gateway.db.base import TenantId
+if TYPE_CHECKING:
+    from gateway.db.base import TenantId
 
 SCOPES = ("lookup", "events", "read", "operate", "admin", "privacy", "tools")
 
