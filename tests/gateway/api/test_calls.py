@@ -33,14 +33,14 @@ async def post(line: Line, call: dict[str, Any], **headers: str) -> Any:
     return await line.web.client.post("/v1/calls", json=call, headers={**line.bearer, **headers})
 
 
-async def test_a_call_is_taken_and_can_be_read(each_web: Web) -> None:
-    line = await new_line(each_web, "vapi")
+async def test_a_call_is_taken_and_can_be_read(web_on: Web) -> None:
+    line = await new_line(web_on, "vapi")
     answer = await post(line, CALL)
     assert answer.status_code == 202, answer.text
     taken = answer.json()
     assert taken == {"id": taken["id"], "call_id": "c-123", "duplicate": False}
     for name in ("c-123", taken["id"], "lk_01"):
-        shown = (await each_web.client.get(f"/v1/calls/{name}", headers=line.bearer)).json()
+        shown = (await web_on.client.get(f"/v1/calls/{name}", headers=line.bearer)).json()
         assert (shown["id"], shown["call_id"], shown["state"]) == (taken["id"], "c-123", "received")
     assert shown["known"] == {
         **{
@@ -53,12 +53,12 @@ async def test_a_call_is_taken_and_can_be_read(each_web: Web) -> None:
         "analysis": {**CALL["analysis"], "type": "complaint", "score": 85.0},
     }
     assert (shown["decision"], shown["deliveries"]) == ({"rules": []}, [])
-    async with each_web.parts.db.reading() as session:
+    async with web_on.parts.db.reading() as session:
         assert list(await queries.due(session)) == [taken["id"]]
 
 
-async def test_sending_it_again_changes_nothing(each_web: Web) -> None:
-    line = await new_line(each_web, "vapi")
+async def test_sending_it_again_changes_nothing(web_on: Web) -> None:
+    line = await new_line(web_on, "vapi")
     await post(line, CALL)
     again = await post(line, dict(reversed(CALL.items())))
     assert (again.status_code, again.json()["duplicate"]) == (202, True)
@@ -91,8 +91,8 @@ async def test_parts_of_a_call_may_come_in_any_order(web: Web) -> None:
         assert (call.ended, call.complete, news.duration_s, news.summary) == (True, True, 95, CALL["summary"])
 
 
-async def test_an_idempotency_key_gives_the_first_answer_again(each_web: Web) -> None:
-    line = await new_line(each_web, "vapi")
+async def test_an_idempotency_key_gives_the_first_answer_again(web_on: Web) -> None:
+    line = await new_line(web_on, "vapi")
     first = await post(line, CALL, **{"Idempotency-Key": "k-1"})
     again = await post(line, CALL, **{"Idempotency-Key": "k-1"})
     other = await post(line, {**CALL, "summary": "Another."}, **{"Idempotency-Key": "k-1"})
@@ -169,22 +169,22 @@ async def test_only_a_key_with_the_scope_may(web: Web) -> None:
     assert (await web.client.post("/v1/calls", json=BARE)).status_code == 401
 
 
-async def test_calls_are_listed_newest_first_and_without_people(each_web: Web) -> None:
-    line = await new_line(each_web, "vapi")
+async def test_calls_are_listed_newest_first_and_without_people(web_on: Web) -> None:
+    line = await new_line(web_on, "vapi")
     for number in range(3):
         await post(line, {**CALL, "call_id": f"c-{number}"})
-    first = (await each_web.client.get("/v1/calls?limit=2", headers=line.bearer)).json()
-    rest = (await each_web.client.get(f"/v1/calls?limit=2&cursor={first['next']}", headers=line.bearer)).json()
+    first = (await web_on.client.get("/v1/calls?limit=2", headers=line.bearer)).json()
+    rest = (await web_on.client.get(f"/v1/calls?limit=2&cursor={first['next']}", headers=line.bearer)).json()
     assert [one["call_id"] for one in (*first["items"], *rest["items"])] == ["c-2", "c-1", "c-0"]
     assert rest["next"] is None
     assert NUMBER not in str(first)
-    done = (await each_web.client.get("/v1/calls?state=done", headers=line.bearer)).json()
+    done = (await web_on.client.get("/v1/calls?state=done", headers=line.bearer)).json()
     assert done["items"] == []
-    assert (await each_web.client.get("/v1/calls?state=odd", headers=line.bearer)).status_code == 422
+    assert (await web_on.client.get("/v1/calls?state=odd", headers=line.bearer)).status_code == 422
 
 
-async def test_decisions_and_deliveries_are_shown_and_make_the_state(each_web: Web) -> None:
-    web = each_web
+async def test_decisions_and_deliveries_are_shown_and_make_the_state(web_on: Web) -> None:
+    web = web_on
     line = await new_line(web, "vapi")
     call_id = (await post(line, CALL)).json()["id"]
     keys = await web.parts.keyring.of(line.tenant_id)

@@ -62,10 +62,10 @@ async def test_only_an_admin_key_may(web: Web) -> None:
 
 
 async def test_old_and_new_address_and_secret_are_valid_together_for_a_day(
-    each_web: Web, monkeypatch: pytest.MonkeyPatch
+    web_on: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person pastes the address first and the secret later, while calls come in."""
-    web = each_web
+    web = web_on
     monkeypatch.setattr(endpoints, "BELIEVED", timedelta())
     line = await new_line(web, "vapi")
     rotated = await web.client.post(f"/v1/endpoints/{line.id}/rotate", headers=line.bearer)
@@ -143,8 +143,8 @@ async def test_a_test_says_when_settings_and_assurance_do_not_fit(web: Web) -> N
     assert await line.events() == []
 
 
-async def test_events_are_paged_newest_first(each_web: Web) -> None:
-    web = each_web
+async def test_events_are_paged_newest_first(web_on: Web) -> None:
+    web = web_on
     line = await new_line(web, "vapi")
     for number in range(3):
         await line.send(vapi_report(f"c-{number}"))

@@ -93,8 +93,8 @@ async def test_an_endpoint_that_wants_signatures_takes_no_secret(web: Web) -> No
     assert (await line.send(vapi_report())).status_code == 401
 
 
-async def test_an_event_is_acknowledged_when_it_is_stored_and_a_repeat_changes_nothing(each_web: Web) -> None:
-    web = each_web
+async def test_an_event_is_acknowledged_when_it_is_stored_and_a_repeat_changes_nothing(web_on: Web) -> None:
+    web = web_on
     line = await new_line(web, "vapi")
     assert (await line.send(vapi_report())).status_code == 200
     ((call, news),) = await line.calls()
@@ -165,8 +165,8 @@ async def test_whatever_breaks_behind_a_lookup_the_caller_is_answered(
     assert answer.json()["call_inbound"]["dynamic_variables"]["customer_known"] == "false"
 
 
-async def test_a_lookup_with_a_call_id_is_the_first_news_of_that_call(each_web: Web) -> None:
-    web = each_web
+async def test_a_lookup_with_a_call_id_is_the_first_news_of_that_call(web_on: Web) -> None:
+    web = web_on
     line = await new_line(web, "vapi")
     answered = (await line.send(ASKED)).json()
     lookup_id = answered["assistantOverrides"]["variableValues"]["gateway_lookup_id"]
@@ -254,8 +254,8 @@ async def test_a_body_of_5_mb_is_refused(web: Web) -> None:
     assert answer.status_code == 413
 
 
-async def test_one_tenants_call_is_not_found_by_another(each_web: Web) -> None:
-    web = each_web
+async def test_one_tenants_call_is_not_found_by_another(web_on: Web) -> None:
+    web = web_on
     mine, theirs = await new_line(web, "vapi"), await new_line(web, "vapi")
     await mine.send(vapi_report())
     ((call, _),) = await mine.calls()
