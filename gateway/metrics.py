@@ -116,7 +116,10 @@ class Middleware:
             await send(message)
 
         try:
-            receive = await self._checked(scope, receive, found)
+            path = scope["path"]
+            self._refuse(path, found)
+            if b"transfer-encoding" in found:  # no length to believe: read here, so that it cannot be exceeded
+                receive = bodies.again(await bodies.read(receive, bodies.most(path)), receive)
             await self._app(scope, receive, tell)
         except Problem as problem:
             await _answer(problem, tell, started=bool(status))
@@ -149,10 +152,9 @@ class Middleware:
             return Seen(identity, peer, b"forwarded" not in found and _is_loopback(peer))
         return Seen(identity, self._proxies.behind(peer, forwarded), False)
 
-    async def _checked(self, scope: Scope, receive: Receive, found: dict[bytes, bytes]) -> Receive:
-        """Refuse what is refused unread. Bodies without a length are read here, so that they cannot exceed it."""
-        path = scope["path"]
-        if path not in APART and not self._hosts.serve(found.get(b"host", b"")):
+    def _refuse(self, path: str, found: dict[bytes, bytes]) -> None:
+        """Raise the `Problem` of what is refused unread and whoever sends it."""
+        if not self._hosts.serve(found.get(b"host", b"")) and path not in APART:
             raise Misdirected
         if found.get(b"content-encoding", b"identity").lower() != b"identity":
             raise WrongMediaType(errors=[FieldError("header.content-encoding", "compressed bodies are not taken")])
@@ -161,9 +163,6 @@ class Middleware:
                 raise BadRequest(errors=[FieldError("header.content-length", "is not a number")])
             if len(length) > 9 or int(length) > bodies.most(path):
                 raise TooLarge(bodies.most(path))
-        elif b"transfer-encoding" in found:
-            return bodies.again(await bodies.read(receive, bodies.most(path)), receive)
-        return receive
 
     def _headers(self, given: Any, identity: str) -> list[tuple[bytes, bytes]]:
         headers = list(given)

@@ -152,7 +152,7 @@ class Keyring:
 async def keys_per_kek(session: AsyncSession) -> dict[str, int]:
     """How many tenants' keys each sealing key wraps: an old one may go when it counts zero. Sees every tenant."""
     rows = await session.execute(select(TenantKey.kek_id, func.count()).group_by(TenantKey.kek_id))
-    return dict(rows.tuples().all())
+    return dict(row._tuple() for row in rows)
 
 
 async def check_keks(db: Database, keks: Sequence[Kek]) -> None:

@@ -72,7 +72,8 @@ def test_from_nothing_to_a_key(run: Run) -> None:
     assert made["key"] not in json.dumps(listed)
     (shown,) = json.loads(run("tenant", "list", "--json").stdout)
     assert (shown["region"], shown["zone"]) == ("CH", "Europe/Zurich")
-    document = json.loads(run("tenant", "set", tenant["id"], "languages=fr,de", "retention.raw_days=3", "--json"))
+    changed = run("tenant", "set", tenant["id"], "languages=fr,de", "retention.raw_days=3", "--json")
+    document = json.loads(changed.stdout)
     assert (document["languages"], document["retention"]["raw_days"]) == (["fr", "de"], 3)
     link = json.loads(run("console", "Acme SA", "--json").stdout)["url"]
     assert re.fullmatch(r"http://127\.0\.0\.1:8000/console/enter/[\w-]{43}", link)
