@@ -68,7 +68,9 @@ class RingJob(Job):
             b"failure_ttl",
             b"ttl",
         )
-        return super().restore({name: raw_data[name] for name in kept if name in raw_data})
+        restored = super().restore({name: raw_data[name] for name in kept if name in raw_data})
+        self.description = ""  # RQ colours it where there is a terminal, and dies of None (rq 3.0.0, logutils.py)
+        return restored
 
 
 def ring_answered(argument: str) -> None:
