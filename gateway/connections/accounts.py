@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -80,7 +80,7 @@ async def spend_of_day(session: AsyncSession, account_id: str, day: date, *, n: 
         .where(
             DailyBudget.account_id == account_id,
             DailyBudget.day == day,
-            or_(DailyBudget.allowed.is_(None), DailyBudget.spent + n <= DailyBudget.allowed),
+            DailyBudget.spent + n <= allowed,
         )
         .values(spent=DailyBudget.spent + n)
         .returning(DailyBudget.spent)

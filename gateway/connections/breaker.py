@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 LEAST_FAILURES = 5
 FAILING = 0.7  # share of failures that opens
+IN_A_ROW = 10  # failures that open whatever was before: a busy account has hundreds of good answers to its credit
 WINDOW = timedelta(seconds=30)  # counts are halved each time this has passed
 FIRST_WAIT = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(minutes=1)
@@ -43,7 +44,8 @@ local now = at[1] * 1000 + math.floor(at[2] / 1000)
 local more_good, more_bad = tonumber(ARGV[1]), tonumber(ARGV[2])
 local window, least, share = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local first, longest, roll, kept = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local had = redis.call('HMGET', KEYS[1], 'good', 'bad', 'since', 'trips', 'open_until', 'trying')
+local in_a_row = tonumber(ARGV[10])
+local had = redis.call('HMGET', KEYS[1], 'good', 'bad', 'since', 'trips', 'open_until', 'trying', 'run')
 local good, bad, since = tonumber(had[1] or '0'), tonumber(had[2] or '0'), tonumber(had[3] or now)
 local trips, open, trying = tonumber(had[4] or '0'), had[5], had[6] == '1'
 if open then
@@ -59,9 +61,11 @@ else
     good, bad, since = math.floor(good / half), math.floor(bad / half), since + passed * window
   end
   good, bad = good + more_good, bad + more_bad
-  redis.call('HSET', KEYS[1], 'good', good, 'bad', bad, 'since', since)
+  local run = more_bad
+  if more_good == 0 then run = run + tonumber(had[7] or '0') end
+  redis.call('HSET', KEYS[1], 'good', good, 'bad', bad, 'since', since, 'run', run)
   redis.call('PEXPIRE', KEYS[1], kept)
-  if more_bad == 0 or bad < least or bad < share * (good + bad) then return 0 end
+  if more_bad == 0 or bad < least or (run < in_a_row and bad < share * (good + bad)) then return 0 end
 end
 local wait = math.floor(math.min(longest, first * math.pow(2, trips)) * roll)
 redis.call('HSET', KEYS[1], 'open_until', now + wait, 'trips', math.min(trips + 1, 20), 'trying', 0)
@@ -105,7 +109,7 @@ class Breakers:
         arguments = [
             *(good, int(not ok)),
             *(_ms(WINDOW), LEAST_FAILURES, FAILING),
-            *(_ms(FIRST_WAIT), _ms(LONGEST_WAIT), random.uniform(0.5, 1.0), _ms(_KEPT)),
+            *(_ms(FIRST_WAIT), _ms(LONGEST_WAIT), random.uniform(0.5, 1.0), _ms(_KEPT), IN_A_ROW),
         ]
         with contextlib.suppress(RedisError, OSError):
             await self._record(keys=[_key(account_id)], args=arguments)

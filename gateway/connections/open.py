@@ -32,6 +32,7 @@ from connectors.http import Http, make_client
 from connectors.tokens import Token
 from gateway.connections import disconnect, queries
 from gateway.connections.breaker import Breakers
+from gateway.connections.budget import DailyBudgets
 from gateway.connections.health import State
 from gateway.connections.providers import Providers, Registered
 from gateway.connections.sender import Sender
@@ -80,6 +81,7 @@ class _Row:
     id: str
     provider: str
     state: str
+    paused: bool
     reason: str | None
     api_origin: str
     account_id: str
@@ -107,6 +109,7 @@ class Connections:
         self.tokens = Tokens(db=db, keyring=keyring, providers=self.providers)
         self.throttle = Throttle(redis)
         self.breakers = Breakers(redis)
+        self._budgets = DailyBudgets(db)
         self._rows: dict[tuple[TenantId, str], tuple[float, _Row | None]] = {}
         self._lists: dict[TenantId, tuple[float, Sequence[_Row]]] = {}
         self._opened: dict[tuple[str, Purpose], tuple[_Row, Opened]] = {}
@@ -128,7 +131,11 @@ class Connections:
         return [self._open(row, "lookup") for row in rows if self._may_look_up(row)]
 
     async def open(self, tenant_id: TenantId, connection_id: str, *, purpose: Purpose = "delivery") -> Opened:
-        """One connection, for one purpose. Raises `NotFound` for one that is not the tenant's, `ReconnectNeeded`."""
+        """One connection, for one purpose.
+
+        Raises `NotFound` for one that is not the tenant's, `ReconnectNeeded` for one whose grant is gone, and for
+        deliveries `Unavailable` while it is held for another reason.
+        """
         until, row = self._rows.get((tenant_id, connection_id), (0.0, None))
         if until <= time.monotonic():
             asked = time.monotonic()
@@ -140,6 +147,8 @@ class Connections:
             raise NotFound
         if row.state != State.ACTIVE:
             raise ReconnectNeeded(row.reason or "this CRM was disconnected")
+        if row.paused and purpose == "delivery":
+            raise Unavailable(row.reason or "this connection is held")
         return self._open(row, purpose)
 
     @contextlib.asynccontextmanager
@@ -207,6 +216,7 @@ class Connections:
             id=connection.id,
             provider=connection.provider,
             state=connection.state,
+            paused=connection.paused_at is not None,
             reason=connection.reason,
             api_origin=override or connection.api_origin,
             account_id=account.id,
@@ -261,6 +271,7 @@ class Connections:
             tokens=self.tokens,
             throttle=self.throttle,
             breakers=self.breakers,
+            budgets=self._budgets,
             note=lambda ok: self._note(row.tenant_id, row.id, ok=ok),
             spawn=self._spawn,
         )

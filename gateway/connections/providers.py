@@ -91,6 +91,11 @@ class Providers:
             raise LookupError(f"this release has no connector called {slug!r}")
         return self._known[slug]
 
+    def name_of(self, slug: str) -> str:
+        """What people call it; the slug of one that only another release knows."""
+        known = self._known.get(slug)
+        return slug if known is None else known.manifest.name
+
     def all(self) -> list[Registered]:
         """By name."""
         return sorted(self._known.values(), key=lambda one: one.manifest.name)

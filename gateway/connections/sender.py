@@ -21,6 +21,7 @@ from connectors.errors import (
 from connectors.http import Http
 from connectors.request import Reply, Request
 from gateway.connections.breaker import Breakers
+from gateway.connections.budget import DAY, DailyBudgets
 from gateway.connections.throttle import Purpose, Throttle
 from gateway.connections.tokens import Tokens
 from gateway.db.base import TenantId
@@ -51,6 +52,7 @@ class Sender:
         tokens: Tokens,
         throttle: Throttle,
         breakers: Breakers,
+        budgets: DailyBudgets,
         note: Callable[[bool], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
@@ -63,6 +65,7 @@ class Sender:
         self._tokens = tokens
         self._throttle = throttle
         self._breakers = breakers
+        self._budgets = budgets
         self._note = note
         self._spawn = spawn
         self._http = Http(
@@ -106,13 +109,15 @@ class Sender:
         return token
 
     async def _gate(self, request: Request) -> None:
-        bucket = self._provider.manifest.buckets.get(request.bucket)
-        if bucket is not None:
+        buckets = self._provider.manifest.buckets
+        if (bucket := buckets.get(request.bucket)) is not None:
             await self._throttle.spend(self._account_id, bucket, request.bucket, purpose=self._purpose)
+        for daily in (one for one in buckets.values() if one.per >= DAY):
+            await self._budgets.spend(self._account_id, daily, purpose=self._purpose)
 
     def _observe(self, request: Request, reply: Reply) -> None:
         known = self._provider.manifest.buckets
-        said = [left for left in self._provider.read_limits(request, reply) if left.bucket in known]
+        said = [left for left in self._provider.read_limits(request, reply) if left.bucket in known and left.per < DAY]
         news = [left for left in said if self._throttle.is_news(self._account_id, left)]
         if news:
             self._spawn(self._throttle.observe(self._account_id, news))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, Interval, and_, case, literal, or_, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -35,6 +36,7 @@ from gateway.tenants.keys import Keyring, TenantKeys
 LEASE = timedelta(seconds=30)  # longer than a token endpoint may take: OAuth's total is 15 s
 KEPT = timedelta(seconds=60)  # an opened token stays in memory this long at most
 MARGIN = timedelta(seconds=30)  # a token with less left than this is not handed out: the request needs time too
+STORE_AGAIN = (timedelta(milliseconds=200), timedelta(seconds=1), timedelta(seconds=4))  # all of it within the lease
 UNKNOWN_LIFETIME = timedelta(minutes=15)  # where a vendor does not say
 LONGEST_COOL_DOWN = timedelta(minutes=1)
 _LONGEST_WISH = timedelta(hours=1)  # of a Retry-After
@@ -217,7 +219,20 @@ class Tokens:
         except ConnectorError as error:
             await self._cool_down(held, error)
             return None
-        return await self._store(held, registered, granted, asked_at)
+        for wait in (*STORE_AGAIN, None):
+            try:
+                return await self._store(held, registered, granted, asked_at)
+            except (
+                SQLAlchemyError,
+                OSError,
+            ) as error:  # a rotated refresh token that is not stored ends the connection
+                log.error(
+                    "a new grant could not be stored", connection_id=held.connection_id, error=type(error).__name__
+                )
+                if wait is None:
+                    raise
+                await asyncio.sleep(wait.total_seconds())
+        return None
 
     async def _store(self, held: _Held, registered: Registered, granted: Token, asked_at: datetime) -> str | None:
         """Commit a new grant, unless another one was stored meanwhile: then that one is used."""

@@ -37,7 +37,7 @@ async def connections_page(request: Request, who: Admin, now: Now) -> Response:
     for row, account in rows:
         if row.disconnected_at is not None:
             continue
-        registered = parts.connections.providers.of(row.provider)
+        registered = parts.connections.providers.get(row.provider)
         shown = view(row, account, now)
         state = State(shown.state)
         preparing = state is State.ACTIVE and shown.paused
@@ -45,13 +45,13 @@ async def connections_page(request: Request, who: Admin, now: Now) -> Response:
         cards.append(
             {
                 "id": row.id,
-                "crm": registered.manifest.name,
+                "crm": parts.connections.providers.name_of(row.provider),
                 "account": account.name,
                 "state": said,
                 "look": look,
                 "reason": shown.reason,
                 "since": row.connected_at,
-                "missing": words(registered, row.missing_scopes),
+                "missing": words(registered, row.missing_scopes) if registered is not None else row.missing_scopes,
                 "reconnect": state is State.RECONNECT_NEEDED or bool(row.missing_scopes),
                 "urgent": state is State.RECONNECT_NEEDED,
             }
@@ -83,7 +83,7 @@ async def reconnect(request: Request, who: Admin, now: Now, connection_id: Conne
 async def disconnect_page(request: Request, who: Admin, connection_id: ConnectionId) -> Response:
     """Ask once more."""
     row, account = await _mine(request, who, connection_id)
-    crm = parts_of(request).connections.providers.of(row.provider).manifest.name
+    crm = parts_of(request).connections.providers.name_of(row.provider)
     return await page(request, "disconnect.html", id=row.id, crm=crm, account=account.name, home=HOME)
 
 

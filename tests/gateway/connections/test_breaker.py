@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from gateway import bell
 from gateway.connections import breaker
-from gateway.connections.breaker import LEAST_FAILURES, Breakers
+from gateway.connections.breaker import IN_A_ROW, LEAST_FAILURES, Breakers
 from gateway.settings import Settings
 from tests.processes import until_async
 
@@ -55,12 +55,21 @@ async def test_some_failures_in_a_row_open_it_for_every_process(store: redis.Red
     assert await there.allows("ac_2")
 
 
-async def test_failures_among_many_successes_do_not_open_it(store: redis.Redis) -> None:
+async def test_failures_among_successes_do_not_open_it(store: redis.Redis) -> None:
     breakers = Breakers(store)
     for _ in range(40):
         await breakers.record("ac_1", True)
-    await fail(breakers, 20)
+        await breakers.record("ac_1", False)
     assert await breakers.allows("ac_1")
+
+
+async def test_a_busy_account_that_goes_down_is_noticed_at_once(store: redis.Redis) -> None:
+    """Hundreds of good answers of the last minute must not cost hundreds of requests into the void."""
+    breakers = Breakers(store)
+    for _ in range(500):
+        await breakers.record("ac_1", True)
+    await fail(breakers, IN_A_ROW)
+    assert not await breakers.allows("ac_1")
 
 
 @pytest.mark.usefixtures("quick")

@@ -6,14 +6,17 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from connectors.errors import ReconnectNeeded, Unavailable
 from connectors.sandbox.faults import Kind
 from gateway.connections import queries
+from gateway.connections import tokens as module
 from gateway.connections.health import State
 from gateway.connections.tokens import MARGIN, Tokens, cool_down, renew_after
 from gateway.db.base import TenantId
@@ -188,6 +191,27 @@ async def test_a_rotated_refresh_token_is_committed_before_the_access_token_is_u
     keys = await parts.keyring.of(tenant_id)
     assert keys.open(row.refresh_token or b"", "connections", "refresh_token", row.id) == b"na1-rotated"
     assert keys.open(row.access_token or b"", "connections", "access_token", row.id).decode() == token
+
+
+async def test_a_new_grant_outlives_a_moment_without_database(
+    parts: Parts, tenant_id: TenantId, connection_id: str, crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where refresh tokens rotate, the one in our hand is the only good one: it is not dropped for a lost connection."""
+    monkeypatch.setattr(module, "STORE_AGAIN", (timedelta(milliseconds=1),))
+    tokens = fresh(parts)
+    store, tries = tokens._store, 0
+
+    async def away_once(*given: Any) -> str | None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OperationalError("UPDATE", {}, ConnectionError())
+        return await store(*given)
+
+    monkeypatch.setattr(tokens, "_store", away_once)
+    await about_to_end(parts, connection_id)
+    assert await tokens.token(tenant_id, connection_id)
+    assert (tries, crm.exchanges) == (2, 1)
 
 
 # ── when it fails ───────────────────────────────────────────────────────────────────────────────────────────────────
