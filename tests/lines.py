@@ -12,8 +12,8 @@ from typing import Any
 import httpx2
 from sqlalchemy import select
 
-from gateway.calls.intake import read_merged
 from gateway.calls.merge import Merged
+from gateway.calls.store import read_merged
 from gateway.calls.tables import Call, CallEvent
 from gateway.db.base import TenantId
 from tests.web import Web

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,15 +25,16 @@ from gateway.api.call_shapes import (
     event_of,
     known_of,
 )
-from gateway.api.desk import Desk
 from gateway.calls import queries
-from gateway.calls.intake import OUR_API, Prepared, read_merged
+from gateway.calls.intake import OUR_API, Intake
+from gateway.calls.store import read_merged, store
 from gateway.calls.tables import Call
 from gateway.connections.tables import Connection
+from gateway.db import idempotency
 from gateway.db.base import TenantId
 from gateway.db.engine import among
 from gateway.db.pages import Page
-from gateway.db.requests import Reading, Transaction
+from gateway.db.requests import Reading
 from gateway.delivery import dead_letters
 from gateway.errors import (
     BadRequest,
@@ -59,23 +60,21 @@ _Sender = Annotated[Principal, needs("events")]
 _Reader = Annotated[Principal, needs("read")]
 
 
-async def _prepared(who: _Sender, request: Request, call: NewCall) -> Prepared:
-    """Read, sealed and hashed before the transaction opens."""
-    desk: Desk = request.app.state.desk
-    return await desk.intake.prepare(who.tenant_id, OUR_API, event_of(call), raw=await request.body())
-
-
 @router.post(
     "/v1/calls",
     status_code=202,
     responses=documented(BadRequest, Unauthenticated, Forbidden, Conflict, TooLarge, WrongMediaType, Invalid),
 )
-async def take_call(
-    who: _Sender, request: Request, prepared: Annotated[Prepared, Depends(_prepared)], session: Transaction
-) -> CallTaken:
+async def take_call(who: _Sender, request: Request, call: NewCall) -> CallTaken:
     """Take what happened in a call. It is stored when this answers; sending it again changes nothing."""
-    desk: Desk = request.app.state.desk
-    taken = await desk.intake.store(session, prepared)
+    intake: Intake = request.app.state.desk.intake
+    prepared = await intake.prepare(who.tenant_id, OUR_API, event_of(call), raw=await request.body())
+    if request.scope.get("idempotency") is None:
+        taken = await intake.commit(prepared)
+    else:  # the key is marked in the transaction that has the effect, so this one goes alone
+        async with request.app.state.parts.db.transaction(who.tenant_id) as session:
+            await idempotency.carried_out(session, request.scope)
+            (taken,) = await store(session, [prepared])
     return CallTaken(id=taken.call_id, call_id=taken.external_id, duplicate=taken.duplicate)
 
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway.calls.intake import EVENT_KEPT, read_merged, seal_merged
+from gateway.calls.intake import EVENT_KEPT
 from gateway.calls.merge import Merged, without_people, without_transcript
+from gateway.calls.store import read_merged, seal_merged
 from gateway.calls.tables import Call, CallEvent
 from gateway.crypto import CannotOpen
 from gateway.db.base import TenantId

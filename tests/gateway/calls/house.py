@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import select
 
 from connectors.voice.events import Analysis, CallEvent, CallNews, Turn
-from gateway.calls.intake import Intake, Taken, read_merged
+from gateway.calls.intake import Intake
 from gateway.calls.merge import Merged
+from gateway.calls.store import Taken, read_merged
 from gateway.calls.tables import Call
 from gateway.calls.tables import CallEvent as EventRow
 from gateway.db.base import TenantId

@@ -1,0 +1,264 @@
+"""Prepared events into their calls: rows, locks and merging, many events in one transaction.
+
+The rows of all their calls are made, or locked, by one statement, the events are put beside them by a second; where a
+call was known before, what the event adds to it goes into a third. An event that came before changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Table, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.voice.events import CallEvent, CallNews
+from gateway.calls import merge, ripe
+from gateway.calls.merge import Merged, Standing
+from gateway.calls.tables import Call, CallAlias
+from gateway.calls.tables import CallEvent as EventRow
+from gateway.calls.terms import Terms
+from gateway.db.base import TenantId
+from gateway.tenants.keys import TenantKeys
+
+_MERGED = msgspec.json.Decoder(Merged)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of an event. `call_id` is our own id, `external_id` the source's. `duplicate`: it changed nothing."""
+
+    call_id: str
+    external_id: str
+    duplicate: bool
+    became: str
+
+
+@dataclass(frozen=True, repr=False)
+class Prepared:
+    """An event ready to be stored: read, sealed and hashed before the transaction, as the first one of a new call.
+
+    call, row  the columns of its call if that is new, and of the event. became: said instead of what the store finds.
+    """
+
+    tenant_id: TenantId
+    source: str
+    event: CallEvent
+    news: CallNews
+    standing: Standing
+    keys: TenantKeys
+    terms: Terms
+    now: datetime
+    grace: timedelta
+    call: dict[str, Any]
+    row: dict[str, Any]
+    became: str | None
+
+    @property
+    def of_call(self) -> tuple[str, str]:
+        """Which call it is news of, as its source says; the id is empty for news that only has an alias of one."""
+        return self.event.call_id, self.source
+
+
+async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken]:
+    """Put events of one tenant, each of another call, into their calls, inside the caller's transaction.
+
+    Answers in the same order. Rows are locked in one order everywhere, so two of these never wait for each other.
+    """
+    statements = statements_of(session)
+    ids = [one.event.call_id or await _by_alias(session, one) for one in events]
+    rows = [{**one.call, "external_id": external_id} for one, external_id in zip(events, ids, strict=True)]
+    found = await session.execute(statements.call, sorted(rows, key=lambda row: (row["external_id"], row["source"])))
+    standing = {(row.external_id, row.source): row for row in found}
+    befores = [standing[external_id, one.source] for one, external_id in zip(events, ids, strict=True)]
+
+    fresh = [before.id == one.call["id"] for one, before in zip(events, befores, strict=True)]
+    changes = [{} if new else _changes(one, before) for one, before, new in zip(events, befores, fresh, strict=True)]
+    became = [
+        one.became or ("stored" if new else "merged" if change else "nothing new")
+        for one, new, change in zip(events, fresh, changes, strict=True)
+    ]
+    kept = await session.execute(
+        statements.event,
+        [
+            {**one.row, "call_id": before.id, "became": word}
+            for one, before, word in zip(events, befores, became, strict=True)
+        ],
+    )
+    first = set(kept.scalars())  # the others came before
+
+    aliases: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    taken: list[Taken] = []
+    for one, before, new, change, word in zip(events, befores, fresh, changes, became, strict=True):
+        if one.row["id"] not in first:
+            if new:  # the event outlived its call: somebody had it erased, and it stays erased
+                await session.execute(delete(Call).where(Call.tenant_id == one.tenant_id, Call.id == before.id))
+            taken.append(Taken(before.id, before.external_id, True, "duplicate"))
+            continue
+        aliases += _aliases(one, before.id)
+        if change:
+            changed.append({**change, "of_tenant": one.tenant_id, "of_call": before.id})
+        taken.append(Taken(before.id, before.external_id, not new and not change, word))
+    if aliases:
+        await session.execute(statements.aliases, aliases)
+    if changed:
+        await session.execute(statements.changes, changed)
+    return taken
+
+
+def _changes(one: Prepared, before: Any) -> dict[str, Any]:
+    """The columns of a known call that this event changes; empty when it adds nothing."""
+    event = one.event
+    known = read_merged(one.keys, before.id, before.news)
+    merged = merge.join(known, one.news, one.standing)
+    changed = (
+        merged != known
+        or (event.ended and not before.ended)
+        or (event.final and not before.complete)
+        or (one.news.lookup_id is not None and before.lookup_id is None)
+    )
+    if not changed:
+        return {}
+    ripeness = ripe.after_event(
+        ripe.Ripeness(
+            ended=before.ended,
+            complete=before.complete,
+            grace_until=before.grace_until,
+            plan_at=before.plan_at,
+        ),
+        ended=event.ended,
+        final=event.final,
+        changed=True,
+        planned=before.planned_at is not None,
+        grace=one.grace,
+        now=one.now,
+    )
+    never_planned = before.state == "done" and before.planned_at is None  # a test's call
+    columns = columns_of(one.keys, one.terms, before.id, merged, ripeness, one.now)
+    return {
+        **columns,
+        "plan_at": None if never_planned else ripeness.plan_at,
+        # None: forgotten before this late event came. What it brings is forgotten in its turn.
+        "transcript_until": before.transcript_until or one.now + one.terms.transcripts,
+        "people_until": before.people_until or one.now + one.terms.people,
+    }
+
+
+def columns_of(
+    keys: TenantKeys, terms: Terms, call_id: str, merged: Merged, ripeness: ripe.Ripeness, now: datetime
+) -> dict[str, Any]:
+    """What of a call's row follows from its merged news."""
+    customer = merge.customer_of(merged, region=terms.region)
+    subject = keys.index(customer) if customer is not None else None
+    return {
+        "news": seal_merged(keys, call_id, merged),
+        "direction": merged.direction,
+        "started_at": merged.started_at,
+        "lookup_id": merged.lookup_id,
+        "person": subject or keys.index(f"call:{call_id}"),
+        "subject_index": subject,
+        "index_version": keys.index_version,
+        "ended": ripeness.ended,
+        "complete": ripeness.complete,
+        "grace_until": ripeness.grace_until,
+        "plan_at": ripeness.plan_at,
+        "updated_at": now,
+    }
+
+
+def read_merged(keys: TenantKeys, call_id: str, sealed: bytes) -> Merged:
+    """The merged news of a call. Raises `CannotOpen`."""
+    return _MERGED.decode(keys.open(sealed, "calls", "news", call_id))
+
+
+def seal_merged(keys: TenantKeys, call_id: str, merged: Merged) -> bytes:
+    return keys.seal(msgspec.json.encode(merged), "calls", "news", call_id)
+
+
+async def _by_alias(session: AsyncSession, one: Prepared) -> str:
+    """The external id of the call that news without a platform's own id belongs to; else its first alias stands for one.
+
+    Only such news is tied by an alias: carriers' ids come back, so two platform ids are two calls.
+    """
+    aliases = one.event.aliases
+    if not aliases:
+        raise ValueError("an event needs the id of a call, or an alias of one")
+    mine = (
+        select(Call.external_id)
+        .join(CallAlias, (CallAlias.tenant_id == Call.tenant_id) & (CallAlias.call_id == Call.id))
+        .where(
+            CallAlias.tenant_id == one.tenant_id,
+            CallAlias.source == one.source,
+            CallAlias.alias.in_(aliases),
+        )
+    )
+    return await session.scalar(mine.order_by(Call.id).limit(1)) or aliases[0]
+
+
+def _aliases(one: Prepared, call_id: str) -> Sequence[dict[str, Any]]:
+    return [
+        {"tenant_id": one.tenant_id, "alias": alias, "source": one.source, "call_id": call_id}
+        for alias in dict.fromkeys(one.event.aliases)
+    ]
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Built once: building them anew costs more than sending them."""
+
+    call: Any
+    event: Any
+    aliases: Any
+    changes: Any
+
+
+_READ_BACK = (
+    "id",
+    "external_id",
+    "source",
+    "news",
+    "state",
+    "ended",
+    "complete",
+    "grace_until",
+    "plan_at",
+    "planned_at",
+    "lookup_id",
+    "transcript_until",
+    "people_until",
+)
+
+
+def statements_of(session: AsyncSession) -> Statements:
+    return _built(session.get_bind().dialect.name)
+
+
+@functools.cache
+def _built(dialect: str) -> Statements:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    calls, events, aliases = (_table(one) for one in (Call, EventRow, CallAlias))
+    call = insert(calls)
+    return Statements(
+        call=call.on_conflict_do_update(
+            index_elements=["tenant_id", "external_id", "source"],
+            set_={
+                "external_id": call.excluded.external_id
+            },  # changes nothing, locks the row, and answers what is in it
+        ).returning(*(calls.c[name] for name in _READ_BACK)),
+        event=insert(events)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "source", "dedupe"])
+        .returning(events.c.id),
+        aliases=insert(aliases).on_conflict_do_nothing(),
+        changes=update(calls).where(calls.c.tenant_id == bindparam("of_tenant"), calls.c.id == bindparam("of_call")),
+    )
+
+
+def _table(row: Any) -> Table:
+    table: Table = row.__table__
+    return table
