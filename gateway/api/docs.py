@@ -7,6 +7,7 @@ refuses, and show nothing without the internet (security.md §3). `/openapi.json
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from gateway import errors
 from gateway.settings import Settings
@@ -89,7 +91,9 @@ def _operation(document: dict[str, Any], method: str, path: str, stated: dict[st
             (
                 status,
                 answer.get("description", ""),
-                next((_example(document, content) for content in answer.get("content", {}).values()), None),
+                None
+                if errors.MEDIA_TYPE in answer.get("content", {})  # all of one shape, described once at the end
+                else next((_example(document, content) for content in answer.get("content", {}).values()), None),
             )
             for status, answer in sorted(stated.get("responses", {}).items())
         ),
@@ -154,9 +158,17 @@ def _pretty(value: Any) -> str:
 
 @cache
 def _pages() -> Environment:
-    return Environment(
+    pages = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    pages.filters["prose"] = prose
+    return pages
+
+
+def prose(text: str) -> Markup:
+    """A docstring as HTML: escaped, with `words in backticks` as code and empty lines between paragraphs."""
+    marked = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup("</p><p>".join(part for part in marked.split("\n\n") if part.strip()))  # noqa: S704 - escaped above
 
 
 @router.get("/docs")
@@ -173,6 +185,7 @@ async def page(request: Request) -> Response:
                 info=document["info"],
                 groups=operations(document),
                 problems=errors.family(),
+                example=_pretty(errors.Invalid("body.zone", "is not an IANA time zone such as Europe/Zurich").body()),
                 origin=settings.public_url,
             )
         )

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from gateway import app as gateway_app
 from gateway import metrics
+from gateway.api import docs
 from gateway.bodies import Message, Scope
 from gateway.db.requests import Reading
 from gateway.settings import Settings
@@ -336,6 +337,10 @@ async def test_every_operation_is_in_the_docs(web: Web) -> None:
     page = (await web.client.get("/docs")).text
     for path in document["paths"]:
         assert f"<code>{path}</code>" in page
+
+
+def test_prose_of_docstrings_is_escaped() -> None:
+    assert str(docs.prose("Send `a<b>` <i>\n\nthen")) == "Send <code>a&lt;b&gt;</code> &lt;i&gt;</p><p>then"
 
 
 async def test_hot_paths_have_a_documented_twin() -> None:
