@@ -210,6 +210,8 @@ async def _endpoint(scene: Scene) -> None:
 async def _ring(scene: Scene, caller: str, *, known: bool) -> None:
     """The phone rings twice: the first ask is cold, the second warm."""
     _act(scene, 3, f"The phone rings: {caller}")
+    person = _entry_of(scene.crm, caller)
+    scene.say.print(f"  in the CRM: {_spelling(person, caller) if person else 'nobody has this number'}")
     scene.calls += 1
     message = _vapi("assistant-request", caller, f"demo-{scene.calls}", status="ringing")
     for name in ("cold", "warm"):
@@ -252,7 +254,7 @@ async def _down_and_up(scene: Scene, outage: _Outage) -> None:
     for caller, name in zip(people, ("lead", "callback", "newcomer"), strict=True):
         scene.calls += 1
         calls.append(await _report_only(scene, STORIES[name], caller))
-    planned = await _until_planned(scene, calls)
+    planned = await _until_tried_in_vain(scene, calls)
     _outbox(scene, planned, "The outbox while the CRM is down")
     await outage.end()
     scene.say.print("  The CRM is back.\n")
@@ -285,10 +287,9 @@ def _count(scene: Scene, before: Mapping[str, int], done: Sequence[Mapping[str, 
     expected["contact"] = 1  # two of the three callers were in the CRM already
     if len(ids) != promised or grown != expected:
         raise DemoFailed(f"promised {promised}, found {len(ids)}; the CRM grew by {grown}, expected {expected}")
-    scene.say.print(
-        f"  [bold]{promised} promised, {len(ids)} arrived, each once[/]; {linked} linked to their caller; "
-        f"the CRM grew by {', '.join(f'{count} {kind}s' for kind, count in grown.items())}.\n"
-    )
+    more = ", ".join(f"{count} {kind if count == 1 else kind + 's'}" for kind, count in grown.items())
+    scene.say.print(f"  [bold]{promised} promised, {len(ids)} arrived, each once[/]; {linked} linked to their caller.")
+    scene.say.print(f"  The CRM has {more} more than before.\n")
 
 
 # ── what is shown ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +315,7 @@ def _outbox(scene: Scene, calls: Sequence[Mapping[str, Any]], title: str) -> Non
     for name in ("call", "action", "state", "record", "tries"):
         table.add_column(name)
     for call in calls:
-        for one in call["deliveries"]:
+        for one in sorted(call["deliveries"], key=_arrival):
             record = f"{one['record']['kind']} {one['record']['id']}" if one["record"] else ""
             table.add_row(
                 call["call_id"],
@@ -324,6 +325,12 @@ def _outbox(scene: Scene, calls: Sequence[Mapping[str, Any]], title: str) -> Non
                 str(len(one["attempts"])),
             )
     scene.say.print(table)
+
+
+def _arrival(delivery: Mapping[str, Any]) -> tuple[bool, str]:
+    """In the order in which the CRM was asked; what was not asked for yet comes last."""
+    attempts = delivery["attempts"]
+    return (not attempts, attempts[-1]["at"] if attempts else "")
 
 
 def _style(state: str) -> str:
@@ -360,14 +367,21 @@ def _crm_tables(scene: Scene, caller: str, before: Mapping[str, int]) -> None:
 
 
 def _addresses(scene: Scene, link: str, crm_origin: str, *, once: bool) -> None:
-    lines = Table.grid(padding=(0, 2))
-    lines.add_row("API and its documentation", f"{scene.origin}/docs")
+    """Each address on a line of its own, whole however narrow the terminal: it is there to be copied."""
+    addresses = {"The API and its documentation": f"{scene.origin}/docs"}
     if not once:
-        lines.add_row("Pages (opens once, 10 minutes)", scene.origin + link)
-        lines.add_row("The CRM's own door", f"{crm_origin}/_sandbox/log")
-        lines.add_row("An API key of this tenant", scene.key)
-    scene.say.print(Panel(lines, title="It all went as told", width=100 if not once else 80))
-    if not once:
+        addresses |= {
+            "The pages, by a link that opens once, within ten minutes": scene.origin + link,
+            "What the CRM was asked": f"{crm_origin}/_sandbox/log",
+            "An API key of this tenant": scene.key,
+        }
+    scene.say.print(Text("It all went as told.", style="bold"))
+    for what, address in addresses.items():
+        scene.say.print(f"  {what}:")
+        scene.say.print(Text(address), soft_wrap=True)
+    if once:
+        scene.say.print("Nothing is served any more; without --once it stays until Ctrl-C.")
+    else:
         scene.say.print("Still serving; Ctrl-C ends it, and everything it made goes with it.")
 
 
@@ -500,6 +514,13 @@ def _entry_of(crm: Crm, caller: str) -> Entry | None:
     return next((entry for entry in crm.all("contact") if caller in _numbers(entry)), None)
 
 
+def _spelling(entry: Entry, caller: str) -> str:
+    """How the CRM spells the number and whose it is."""
+    fields = (entry.properties.get(name) or "" for name in ("phone", "mobilephone"))
+    spelt = next(text for text in fields if (number := phone.read(text, "CH")) and phone.e164(number) == caller)
+    return f"“{spelt}”, {entry.properties.get('firstname', '')} {entry.properties.get('lastname', '')}".rstrip(", ")
+
+
 def _numbers(entry: Entry) -> set[str]:
     read = (phone.read(entry.properties.get(name), "CH") for name in ("phone", "mobilephone"))
     return {phone.e164(number) for number in read if number is not None}
@@ -517,10 +538,16 @@ def _somebody(crm: Crm, *, skip: int = 0) -> str:
     return alone[skip]
 
 
-async def _until_planned(scene: Scene, calls: Sequence[str]) -> list[Any]:
-    return await _all(
-        scene, calls, "the calls are planned", lambda call: call["state"] != "received" and call["deliveries"]
-    )
+async def _until_tried_in_vain(scene: Scene, calls: Sequence[str]) -> list[Any]:
+    """All planned, and the CRM asked at least once; it is soon left alone, so not for each of them."""
+
+    async def look() -> list[Any] | None:
+        shown = await _shown(scene, calls)
+        planned = all(call["deliveries"] for call in shown)
+        tried = any(one["attempts"] for call in shown for one in call["deliveries"])
+        return shown if planned and tried else None
+
+    return await _until("the calls are planned and the CRM was asked", look)
 
 
 async def _until_done(scene: Scene, calls: Sequence[str]) -> list[Any]:
@@ -539,10 +566,14 @@ async def _until_done(scene: Scene, calls: Sequence[str]) -> list[Any]:
 
 async def _all(scene: Scene, calls: Sequence[str], what: str, good: Callable[[Any], Any]) -> list[Any]:
     async def look() -> list[Any] | None:
-        shown = [await scene.api("GET", f"/v1/calls/{call}") for call in calls]
+        shown = await _shown(scene, calls)
         return shown if all(good(one) for one in shown) else None
 
     return await _until(what, look)
+
+
+async def _shown(scene: Scene, calls: Sequence[str]) -> list[Any]:
+    return [await scene.api("GET", f"/v1/calls/{call}") for call in calls]
 
 
 async def _until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
