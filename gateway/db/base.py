@@ -71,5 +71,8 @@ def derived_id(prefix: str, digest: bytes) -> str:
     return f"{prefix}_{_base32(int.from_bytes(digest[:16]))}"
 
 
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)  # ten bits at a time: each lookup makes an id
+
+
 def _base32(number: int) -> str:
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])

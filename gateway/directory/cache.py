@@ -8,6 +8,7 @@ beyond its time, does not open (security.md §§1, 2). Redis may be away: then t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,19 +16,14 @@ from enum import Enum
 from typing import Any, cast
 
 import msgspec
-import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from gateway.crypto import CannotOpen, Purpose
 from gateway.db.base import TenantId
-from gateway.logs import log
+from gateway.directory.reach import Reach, RedisAway
 from gateway.tenants.keys import TenantKeys
 
-PATIENCE = timedelta(milliseconds=50)  # for one read: a caller waits, and the CRM needs the rest of the budget
-AWAY = timedelta(milliseconds=250)  # after a failure nobody asks Redis for this long
 OWN_WRITES = timedelta(minutes=15)  # how long a CRM's search may lag behind what we wrote
-
-_GONE = (RedisError, OSError, TimeoutError)
 
 # The flight's claim is the fence: whoever forgot the number meanwhile took the claim away, and what was read before is
 # not stored. KEYS: value, claim. ARGV: token, value, milliseconds.
@@ -69,12 +65,11 @@ Waiting = list[tuple[asyncio.Future[Values], tuple[str, ...]]]
 class Together:
     """Reads that are asked for in one loop turn go to Redis as one MGET. One per loop."""
 
-    def __init__(self, connection: redis.Redis, *, patience: timedelta = PATIENCE) -> None:
-        self._redis = connection
-        self._half = patience.total_seconds() / 2
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._half = reach.patience.total_seconds() / 2
         self._waiting: Waiting = []
         self._fetching: set[asyncio.Task[None]] = set()
-        self._away_until = 0.0
 
     def read(self, *keys: str) -> asyncio.Future[Values]:
         """The values of `keys` in order; None instead of a list when Redis is away.
@@ -83,7 +78,7 @@ class Together:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Values] = loop.create_future()
-        if self._away_until > loop.time():
+        if self._reach.away:
             future.set_result(None)
             return future
         if not self._waiting:
@@ -102,9 +97,11 @@ class Together:
 
     async def _fetch(self, batch: _Batch) -> None:
         try:
-            batch.answer(cast(list[bytes | None], await self._redis.mget(list(batch.places))))
-        except _GONE as error:
-            self._gone(type(error).__name__)
+            values = await self._reach.redis.mget(list(batch.places))
+            self._reach.answered()
+            batch.answer(cast(list[bytes | None], values))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._reach.failed(type(error).__name__)
         finally:  # whatever happened: somebody is on the line and must not wait for a future that nobody sets
             batch.answer(None)
 
@@ -118,13 +115,9 @@ class Together:
         if halves == 1:
             batch.timer = asyncio.get_running_loop().call_later(self._half, self._slow, batch, task, 2)
             return
-        self._gone("slow")
+        self._reach.silent()
         batch.answer(None)
         task.cancel()
-
-    def _gone(self, why: str) -> None:
-        self._away_until = asyncio.get_running_loop().time() + AWAY.total_seconds()
-        log.warning("redis_away", error=why)
 
 
 class _Batch:
@@ -151,12 +144,12 @@ class _Batch:
 class CallerCache:
     """What is known about callers, by (tenant, keyed hash of the number)."""
 
-    def __init__(self, connection: redis.Redis) -> None:
-        self._redis = connection
-        self._together = Together(connection)
-        self.read = self._together.read
-        self._keep = connection.register_script(_KEEP)
-        self._release = connection.register_script(_RELEASE)
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._redis = reach.redis
+        self.read = Together(reach).read
+        self._keep = reach.redis.register_script(_KEEP)
+        self._release = reach.redis.register_script(_RELEASE)
 
     async def get(self, keys: TenantKeys, index: bytes) -> Entry | None:
         """The cached value, if there is one and it is within its time."""
@@ -172,13 +165,16 @@ class CallerCache:
         With it what is cached at this moment: whoever had the claim before may just have stored it.
         """
         key = value_key(keys.tenant_id, index)
-        try:
+
+        async def ask() -> Any:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.set(claim_key(keys.tenant_id, index), token, nx=True, px=lease)
                 pipe.get(key)
-                taken, stored = await pipe.execute()
-        except _GONE as error:
-            log.warning("redis_away", error=type(error).__name__)
+                return await pipe.execute()
+
+        try:
+            taken, stored = await self._reach.within(ask)
+        except RedisAway:
             return Claim.REDIS_AWAY, None
         return Claim.OURS if taken else Claim.THEIRS, opened(keys, key, stored) if stored else None
 
@@ -192,21 +188,19 @@ class CallerCache:
         tenant_id = keys.tenant_id
         key = value_key(tenant_id, index)
         sealed = _sealed(keys, key, value, at=at, until=at + kept.total_seconds())
+        names = [key, claim_key(tenant_id, index)]
+        told: list[str | bytes | int] = [token, sealed, int(kept.total_seconds() * 1000)]
         try:
-            stored = await self._keep(
-                keys=[key, claim_key(tenant_id, index)], args=[token, sealed, int(kept.total_seconds() * 1000)]
-            )
-        except _GONE as error:
-            log.warning("redis_away", error=type(error).__name__)
+            return bool(await self._reach.within(lambda: self._keep(keys=names, args=told)))
+        except RedisAway:
             return True
-        return bool(stored)
 
     async def release(self, tenant_id: TenantId, index: bytes, token: str, *, after: timedelta = timedelta(0)) -> None:
         """End the claim without a value; with `after`, nobody else tries before."""
-        try:
-            await self._release(keys=[claim_key(tenant_id, index)], args=[token, int(after.total_seconds() * 1000)])
-        except _GONE as error:  # it ends by itself
-            log.warning("redis_away", error=type(error).__name__)
+        names = [claim_key(tenant_id, index)]
+        told: list[str | int] = [token, int(after.total_seconds() * 1000)]
+        with contextlib.suppress(RedisAway):  # it ends by itself
+            await self._reach.within(lambda: self._release(keys=names, args=told))
 
     async def forget(self, tenant_id: TenantId, index: bytes) -> bool:
         """Drop the value, and whatever a search under way would store. True if there was a value.
@@ -230,18 +224,12 @@ class CallerCache:
     async def written(self, keys: TenantKeys, index: bytes) -> list[str]:
         """Records of ours that hold this number, as "connection/kind/id"; what we did not write ourselves is ignored."""
         key = written_key(keys.tenant_id, index)
+        asked: Any = self._redis.hgetall  # redis-py types it for both of its faces
         try:
-            fields: Mapping[bytes, bytes] = await _hash(self._redis, key)
-        except _GONE as error:
-            log.warning("redis_away", error=type(error).__name__)
+            fields: Mapping[bytes, bytes] = await self._reach.within(lambda: asked(key))
+        except RedisAway:
             return []
         return [record for name, proof in fields.items() if _proven(keys, key, record := name.decode(), proof)]
-
-
-async def _hash(connection: redis.Redis, key: str) -> Mapping[bytes, bytes]:
-    fields: Any = connection.hgetall(key)  # redis-py types it for both of its faces
-    answered: Mapping[bytes, bytes] = await fields
-    return answered
 
 
 def value_key(tenant_id: TenantId, index: bytes) -> str:

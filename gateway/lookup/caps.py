@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-
-import redis.asyncio as redis
-from redis.exceptions import RedisError
+from typing import Any
 
 from gateway.db.base import TenantId
-from gateway.logs import log
+from gateway.directory.reach import Reach, RedisAway
 
 HOUR = timedelta(hours=1)
-_GONE = (RedisError, OSError, TimeoutError)
 
 # KEYS: set. ARGV: member, most, seconds.
 _SPEND = """
@@ -29,19 +26,23 @@ return 1
 
 
 class NumberCaps:
-    def __init__(self, connection: redis.Redis) -> None:
-        self._redis = connection
-        self._spend = connection.register_script(_SPEND)
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._spend = reach.redis.register_script(_SPEND)
 
     async def may_try(self, tenant_id: TenantId, asked_by: str, index: bytes, *, most: int) -> bool:
         """Whether `asked_by` may have this number searched: it was among this hour's unknown ones, or `most` is not reached."""
+        key = _key("unknown", tenant_id, asked_by)
+
+        async def ask() -> list[Any]:
+            async with self._reach.redis.pipeline(transaction=False) as pipe:
+                pipe.sismember(key, index.hex())
+                pipe.scard(key)
+                return await pipe.execute()
+
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.sismember(_key("unknown", tenant_id, asked_by), index.hex())
-                pipe.scard(_key("unknown", tenant_id, asked_by))
-                tried, count = await pipe.execute()
-        except _GONE as error:
-            log.warning("redis_away", error=type(error).__name__)
+            tried, count = await self._reach.within(ask)
+        except RedisAway:
             return True
         return bool(tried) or count < most
 
@@ -54,11 +55,11 @@ class NumberCaps:
         return await self._count("asked", tenant_id, asked_by, index, most)
 
     async def _count(self, what: str, tenant_id: TenantId, asked_by: str, index: bytes, most: int) -> bool:
+        names = [_key(what, tenant_id, asked_by)]
+        told: list[str | int] = [index.hex(), most, int(HOUR.total_seconds()) + 60]
         try:
-            key = _key(what, tenant_id, asked_by)
-            return bool(await self._spend(keys=[key], args=[index.hex(), most, int(HOUR.total_seconds()) + 60]))
-        except _GONE as error:
-            log.warning("redis_away", error=type(error).__name__)
+            return bool(await self._reach.within(lambda: self._spend(keys=names, args=told)))
+        except RedisAway:
             return True
 
 

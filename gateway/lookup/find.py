@@ -23,6 +23,7 @@ from connectors.voice.events import CallNews
 from gateway.db.base import TenantId, new_id
 from gateway.db.engine import Database
 from gateway.directory.cache import CallerCache, opened, value_key
+from gateway.directory.reach import Reach
 from gateway.errors import Unauthenticated
 from gateway.logs import log
 from gateway.lookup import queries, wishes
@@ -59,8 +60,9 @@ class Finder:
         self._db = db
         self._keyring = keyring
         self._connections = connections
-        self._cache = CallerCache(redis)
-        self._caps = NumberCaps(redis)
+        reach = Reach(redis)
+        self._cache = CallerCache(reach)
+        self._caps = NumberCaps(reach)
         self._flights = Flights(settings, self._cache, self._caps, self._plan)
         self._journal = Journal(db)
         self._under_way: Counter[str] = Counter()

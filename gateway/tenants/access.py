@@ -85,6 +85,7 @@ class _Believed:
 
 # Of this process. Keyed by the SHA-256 of the header, so that no key stays in memory in clear.
 _known: dict[bytes, _Believed] = {}
+_checking: dict[bytes, asyncio.Task[_Believed | None]] = {}
 _uses: dict[tuple[str, str], float] = {}
 _failures: dict[tuple[str, int], int] = {}
 
@@ -124,13 +125,22 @@ async def authenticate(parts: Rooms, header: bytes | str | None, address: str) -
             _known.pop(digest, None)
             believed = None
     else:
-        believed = await _checked(parts.db, raw, digest)
+        believed = await _checked_once(parts.db, raw, digest)
     if believed is None or not believed.key.usable_from(address):
         await _count_failure(parts.redis, address)
         raise Unauthenticated
     principal = believed.key.principal
     _uses[principal.tenant_id, principal.id] = time.time()
     return principal
+
+
+async def _checked_once(db: Database, raw: bytes, digest: bytes) -> _Believed | None:
+    """One reading for all who present the same key in the same moment: its second ends for all of them at once."""
+    task = _checking.get(digest)
+    if task is None or task.get_loop() is not asyncio.get_running_loop():
+        task = _checking[digest] = asyncio.create_task(_checked(db, raw, digest))
+        task.add_done_callback(lambda _: _checking.pop(digest, None))
+    return await asyncio.shield(task)
 
 
 async def _checked(db: Database, raw: bytes, digest: bytes) -> _Believed | None:

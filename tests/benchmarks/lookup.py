@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from connectors.crm.records import Activity, Company, Contact, Context, Deal, Kind, Owner, Phone
 from gateway.db.base import TenantId
 from gateway.directory.cache import CallerCache
+from gateway.directory.reach import Reach
 from gateway.lookup.answer import Found, somebody
 from gateway.lookup.match import Candidate, decide
 from gateway.parts import Parts
@@ -142,7 +143,7 @@ def _warm_latency(stage: Stage, ours: Server, floor: Server, ask: Ask) -> Figure
 async def _warm(stage: Stage, tenant_id: TenantId) -> None:
     """Leave in Redis what searches for a thousand people would have left."""
     async with _parts(stage) as parts:
-        keys, cache = await parts.keyring.of(tenant_id), CallerCache(parts.redis)
+        keys, cache = await parts.keyring.of(tenant_id), CallerCache(Reach(parts.redis))
         for n in range(NUMBERS):
             one = _contact(n)
             match = decide([Candidate("cn_bench", "hubspot", 0, one)], e164=_e164(n))

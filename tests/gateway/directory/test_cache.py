@@ -14,6 +14,7 @@ from gateway.bell import connect
 from gateway.crypto import Purpose, new_key
 from gateway.db.base import TenantId
 from gateway.directory.cache import CallerCache, Claim, Together, claim_key, opened, value_key, written_key
+from gateway.directory.reach import Reach, RedisAway
 from gateway.settings import Settings
 from gateway.tenants.keys import TenantKeys
 from tests.processes import until_async
@@ -43,7 +44,7 @@ async def stored(cache: CallerCache, keys: TenantKeys, index: bytes, value: byte
 
 
 async def test_what_is_kept_is_found_with_its_time(redis: Redis) -> None:
-    cache, keys = CallerCache(redis), tenant()
+    cache, keys = CallerCache(Reach(redis)), tenant()
     index, at = keys.index("+41446681800"), time.time() - 30
     assert await stored(cache, keys, index, b"Jean", at=at)
     entry = await cache.get(keys, index)
@@ -54,7 +55,7 @@ async def test_what_is_kept_is_found_with_its_time(redis: Redis) -> None:
 
 
 async def test_no_number_and_no_person_is_readable_in_redis(redis: Redis) -> None:
-    cache, keys = CallerCache(redis), tenant()
+    cache, keys = CallerCache(Reach(redis)), tenant()
     index = keys.index("+41446681800")
     await cache.note_written(keys, index, "cn_1/contact/7")
     await stored(cache, keys, index, b"Jean Dupont")
@@ -65,7 +66,7 @@ async def test_no_number_and_no_person_is_readable_in_redis(redis: Redis) -> Non
 
 async def test_a_value_opens_only_where_and_when_it_belongs(redis: Redis) -> None:
     """Whoever can write Redis must not put A's answer under B's number, into another tenant, or back after its time."""
-    cache, keys, others = CallerCache(redis), tenant(), tenant("tn_b")
+    cache, keys, others = CallerCache(Reach(redis)), tenant(), tenant("tn_b")
     a, b = keys.index("+41446681800"), keys.index("+41446681801")
     await stored(cache, keys, a, b"Jean")
     value = await redis.get(value_key(keys.tenant_id, a))
@@ -85,14 +86,14 @@ async def test_a_value_opens_only_where_and_when_it_belongs(redis: Redis) -> Non
 
 
 async def test_a_value_beyond_its_time_is_nothing(redis: Redis) -> None:
-    cache, keys = CallerCache(redis), tenant()
+    cache, keys = CallerCache(Reach(redis)), tenant()
     index = keys.index("+41446681800")
     await stored(cache, keys, index, b"Jean", at=time.time() - 1000, kept=timedelta(seconds=999))
     assert await cache.get(keys, index) is None
 
 
 async def test_one_of_all_processes_searches(redis: Redis) -> None:
-    here, there, keys = CallerCache(redis), CallerCache(redis), tenant()
+    here, there, keys = CallerCache(Reach(redis)), CallerCache(Reach(redis)), tenant()
     index = keys.index("+41446681800")
     assert (await here.claim(keys, index, "here", lease=LEASE))[0] is Claim.OURS
     assert (await there.claim(keys, index, "there", lease=LEASE))[0] is Claim.THEIRS
@@ -107,7 +108,7 @@ async def test_one_of_all_processes_searches(redis: Redis) -> None:
 
 async def test_a_search_that_was_overtaken_stores_nothing(redis: Redis) -> None:
     """A contact was written while a search was under way: its "nobody" must not hide the contact for two minutes."""
-    cache, keys = CallerCache(redis), tenant()
+    cache, keys = CallerCache(Reach(redis)), tenant()
     index = keys.index("+41446681800")
     await cache.claim(keys, index, "old", lease=LEASE)
     assert await cache.forget(keys.tenant_id, index) is False
@@ -119,7 +120,7 @@ async def test_a_search_that_was_overtaken_stores_nothing(redis: Redis) -> None:
 
 
 async def test_our_own_writes_are_remembered_and_cannot_be_forged(redis: Redis) -> None:
-    cache, keys = CallerCache(redis), tenant()
+    cache, keys = CallerCache(Reach(redis)), tenant()
     a, b = keys.index("+41446681800"), keys.index("+41446681801")
     await cache.note_written(keys, a, "cn_1/contact/7")
     await cache.note_written(keys, a, "cn_2/contact/8")
@@ -153,7 +154,7 @@ class Counting:
 
 async def test_what_one_turn_asks_is_one_read() -> None:
     redis: Any = Counting()
-    together = Together(redis)
+    together = Together(Reach(redis))
     answers = await asyncio.gather(*(together.read(f"k{n % 3}", "marker") for n in range(30)))
     assert answers == [[f"k{n % 3}".encode(), b"marker"] for n in range(30)]
     assert [sorted(keys) for keys in redis.asked] == [["k0", "k1", "k2", "marker"]]
@@ -161,7 +162,7 @@ async def test_what_one_turn_asks_is_one_read() -> None:
 
 async def test_one_caller_who_hangs_up_takes_nothing_from_the_others() -> None:
     redis: Any = Counting()
-    together = Together(redis)
+    together = Together(Reach(redis))
     gone, stays = together.read("a"), together.read("a")
     gone.cancel()
     assert await stays == [b"a"]
@@ -171,7 +172,7 @@ async def test_a_redis_that_is_away_costs_one_wait_and_no_error() -> None:
     """The rest of the budget belongs to the CRM; nobody queues behind a dead cache."""
     redis: Any = Counting()
     redis.fails = RedisError("down")
-    together = Together(redis)
+    together = Together(Reach(redis))
     assert await together.read("a") is None
     assert await together.read("b") is None
     assert len(redis.asked) == 1
@@ -180,14 +181,18 @@ async def test_a_redis_that_is_away_costs_one_wait_and_no_error() -> None:
 async def test_a_redis_that_hangs_is_left_after_its_patience() -> None:
     redis: Any = Counting()
     redis.hangs = True
-    together = Together(redis, patience=timedelta(milliseconds=10))
+    together = Together(Reach(redis, patience=timedelta(milliseconds=10)))
     async with asyncio.timeout(5):
         assert await together.read("a") is None
+        assert await together.read("a") is None
+        assert len(redis.asked) == 2
+        assert await together.read("a") is None
+    assert len(redis.asked) == 2  # one silence may be a busy moment, two are a Redis that hangs
 
 
 async def test_a_real_redis_may_go_and_come_back(own_redis: RedisServer) -> None:
     redis = connect(Settings(redis_url=own_redis.url))
-    cache, keys = CallerCache(redis), tenant()
+    cache, keys = CallerCache(Reach(redis)), tenant()
     index = keys.index("+41446681800")
     await stored(cache, keys, index, b"Jean")
     own_redis.stop()
@@ -205,3 +210,19 @@ async def test_a_real_redis_may_go_and_come_back(own_redis: RedisServer) -> None
 
     await until_async("the cache is used again", kept_again)
     await redis.aclose()
+
+
+async def test_who_waits_for_redis_waits_only_so_long() -> None:
+    reach = Reach(Redis(), patience=timedelta(milliseconds=10))
+    with pytest.raises(RedisAway):
+        await reach.within(lambda: asyncio.Event().wait())
+    assert not reach.away
+    assert await reach.within(lambda: asyncio.sleep(0, "answer")) == "answer"
+
+    async def broken() -> None:
+        raise RedisError("gone")
+
+    with pytest.raises(RedisAway):
+        await reach.within(broken)
+    with pytest.raises(RedisAway):
+        await reach.within(lambda: asyncio.sleep(0))

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from gateway.bell import connect
 from gateway.db.base import TenantId
+from gateway.directory.reach import Reach
 from gateway.lookup.caps import NumberCaps
 from gateway.settings import Settings
 
@@ -23,7 +24,7 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
 
 
 async def test_the_same_number_counts_once_and_one_more_is_refused(redis: Redis) -> None:
-    caps = NumberCaps(redis)
+    caps = NumberCaps(Reach(redis))
     spent = [await caps.spend(TENANT, "ve_1", number, most=2) for number in (b"a", b"a", b"b", b"c", b"a", b"c")]
     assert spent == [True, True, True, False, True, False]
     assert await caps.spend(TENANT, "ve_2", b"c", most=2)
@@ -31,7 +32,7 @@ async def test_the_same_number_counts_once_and_one_more_is_refused(redis: Redis)
 
 
 async def test_unknown_numbers_are_counted_when_they_turn_out_so(redis: Redis) -> None:
-    caps = NumberCaps(redis)
+    caps = NumberCaps(Reach(redis))
     assert await caps.may_try(TENANT, "ak_1", b"a", most=1)
     await caps.note_unknown(TENANT, "ak_1", b"a", most=1)
     assert not await caps.may_try(TENANT, "ak_1", b"b", most=1)
@@ -40,13 +41,13 @@ async def test_unknown_numbers_are_counted_when_they_turn_out_so(redis: Redis) -
 
 
 async def test_the_count_ends_by_itself(redis: Redis) -> None:
-    caps = NumberCaps(redis)
+    caps = NumberCaps(Reach(redis))
     await caps.spend(TENANT, "ve_1", b"a", most=2)
     (key,) = await redis.keys("gw:numbers:*")
     assert 0 < await redis.ttl(key) <= 3660
 
 
 async def test_without_redis_nobody_is_refused() -> None:
-    caps = NumberCaps(connect(Settings(redis_url="redis://127.0.0.1:1/0")))
+    caps = NumberCaps(Reach(connect(Settings(redis_url="redis://127.0.0.1:1/0"))))
     assert await caps.may_try(TENANT, "ak_1", b"a", most=0)
     assert await caps.spend(TENANT, "ak_1", b"a", most=0)
