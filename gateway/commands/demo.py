@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +17,11 @@ def demo(
     crm: Annotated[str, typer.Option(help="Which CRM's sandbox: hubspot.")] = "hubspot",
     story: Annotated[str, typer.Option(help="Who calls: lead, newcomer or callback.")] = "lead",
     once: Annotated[bool, typer.Option("--once", help="End when the story is told, with 0 or 1.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Keep what is shown as an SVG file; implies --once.")] = None,
 ) -> None:
     """Watch a call answered by name and written to a CRM, through an outage. Needs nothing and leaves nothing."""
+    from rich.console import Console
+
     from connectors.sandbox.serve import PROVIDERS
     from gateway.demo import STORIES, DemoFailed, run
 
@@ -24,8 +29,12 @@ def demo(
         raise Failed(f"no sandbox is called {crm}; there is {', '.join(sorted(PROVIDERS))}", code=2)
     if story not in STORIES:
         raise Failed(f"no story is called {story}; there is {', '.join(sorted(STORIES))}", code=2)
+    console = Console(highlight=False, record=picture is not None, width=80 if picture else None)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(run(crm=crm, story=story, once=once))
+            asyncio.run(run(crm=crm, story=story, once=once or picture is not None, console=console))
     except DemoFailed as failed:
         raise Failed(f"the demo did not go as told: {failed}") from None
+    if picture is not None:
+        svg = console.export_svg(title="make demo", unique_id="demo")
+        picture.write_text(re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.DOTALL))  # a picture fetches nothing
