@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from gateway.tenants.keys import TenantKeys
 
 SLICE = timedelta(seconds=20)  # one connection's turn; the relay rings again for what is left
-TOGETHER = timedelta(milliseconds=20)  # results recorded in one transaction, if they come within this time
+AHEAD = 4  # lanes claimed per sender: one transaction for many. What is not sent in time is handed back
+TOGETHER = timedelta(milliseconds=40)  # results recorded in one transaction, if they come within this time
 MOST_TOGETHER = 100
 
 Wrote = Callable[[TenantId, str, Write, Record], Awaitable[None]]
@@ -142,38 +144,54 @@ class _Turn:
         """Claim and send until nothing is due, time is up, or the account had enough; then everything is recorded."""
         recorder = asyncio.create_task(self._record_all())
         sending: set[asyncio.Task[None]] = set()
+        claiming: asyncio.Task[list[Claim]] | None = None
+        claimed: deque[Claim] = deque()
         most = self._parts.settings.connection_senders
+        wanted = 0
         self._news.set()
         try:
             while True:
                 over = self._halted or self._stopping() or time.monotonic() >= until
-                if not over and self._news.is_set() and len(sending) <= most // 2:
-                    self._news.clear()
-                    free = most - len(sending)
-                    claims = await self._claim(free)
-                    sending |= {asyncio.create_task(self._send(claim)) for claim in claims}
-                    if len(claims) == free:
+                if claiming is not None and claiming.done():
+                    found, claiming = claiming.result(), None
+                    claimed.extend(found)
+                    if len(found) == wanted:
                         self._news.set()  # as many as asked for: there may be more
-                if over and not sending:
-                    self.more = not self._halted
+                hungry = not over and claiming is None and len(claimed) <= most
+                if hungry and self._news.is_set():
+                    self._news.clear()
+                    wanted = most * AHEAD - len(claimed)
+                    claiming, hungry = asyncio.create_task(self._claim(wanted)), False
+                while claimed and len(sending) < most:
+                    sending.add(asyncio.create_task(self._send(claimed.popleft())))
+                if not sending and claiming is None and (over or not (self._unrecorded or self._news.is_set())):
+                    self.more = over and not self._halted
                     break
-                if not sending and not self._unrecorded and not self._news.is_set():
-                    break
-                sending = await self._wait(sending, until)
+                sending = await self._wait(sending, claiming, until, hungry=hungry)
         finally:
-            if sending:  # only after an error of ours: what is out is out, and its answers count
-                await asyncio.wait(sending)
+            left = {*sending, *((claiming,) if claiming is not None else ())}
+            if left:  # only after an error of ours: what is out is out, and its answers count
+                await asyncio.wait(left)
             await self._done.join()
             recorder.cancel()
             await asyncio.gather(recorder, return_exceptions=True)
 
-    async def _wait(self, sending: set[asyncio.Task[None]], until: float) -> set[asyncio.Task[None]]:
-        """Until a sender ends, or there is news that a free sender could use."""
-        waiting: set[asyncio.Task[Any]] = {*sending}
-        most = self._parts.settings.connection_senders
-        news = asyncio.create_task(self._news.wait()) if len(sending) <= most // 2 else None
+    async def _wait(
+        self,
+        sending: set[asyncio.Task[None]],
+        claiming: asyncio.Task[list[Claim]] | None,
+        until: float,
+        *,
+        hungry: bool,
+    ) -> set[asyncio.Task[None]]:
+        """Until a sender or the claim ends, or there is news and room for it."""
+        waiting: set[asyncio.Task[Any]] = {*sending, *((claiming,) if claiming is not None else ())}
+        news = asyncio.create_task(self._news.wait()) if hungry else None
         if news is not None:
             waiting.add(news)
+        if not waiting:  # only results to be recorded are left
+            await self._done.join()
+            return set()
         await asyncio.wait(waiting, timeout=max(0.05, until - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
         if news is not None:
             news.cancel()

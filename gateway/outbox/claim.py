@@ -14,11 +14,12 @@ from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.crm.records import Kind, Ref
-from gateway.db.base import TenantId, UtcTime
+from gateway.db.base import Base, TenantId, UtcTime
 from gateway.db.engine import among, clock
 from gateway.outbox.states import State
 from gateway.outbox.tables import Delivery, LaneRecord
 
+_DELIVERIES = Base.metadata.tables[Delivery.__tablename__]
 PER_LANE = 8  # deliveries of one lane in one claim
 PERSON_KINDS = (Kind.CONTACT, Kind.LEAD, Kind.COMPANY)  # kinds of records a lane's person can be, best first
 
@@ -115,7 +116,8 @@ async def claim(
     for lane_id, one in due:
         if _may_join(taken[lane_id], one):
             taken[lane_id].append(one)
-    await _intend(session, tenant_id, [one for several in taken.values() for one in several], lease=lease)
+    (_, now) = next(iter(lanes.values()))
+    await _intend(session, tenant_id, [one for several in taken.values() for one in several], lease=lease, now=now)
     persons = await _persons(session, tenant_id, list(lanes))
     left = await _left(
         session, tenant_id, {need for several in taken.values() for one in several for need in one.needs}
@@ -196,28 +198,22 @@ async def _due(session: AsyncSession, lane_ids: list[str]) -> list[tuple[str, He
 
 
 async def _intend(
-    session: AsyncSession, tenant_id: TenantId, held: Sequence[HeldDelivery], *, lease: timedelta
+    session: AsyncSession, tenant_id: TenantId, held: Sequence[HeldDelivery], *, lease: timedelta, now: datetime
 ) -> None:
     """Write the crash plan: after the lease and the longest settle among them, somebody looks."""
     if not held:
         return
-    now = clock(session)
     await session.execute(
-        update(Delivery)
-        .where(Delivery.tenant_id == tenant_id, among(session, Delivery.id, [one.id for one in held]))
+        update(_DELIVERIES)
+        .where(_DELIVERIES.c.tenant_id == tenant_id, among(session, _DELIVERIES.c.id, [one.id for one in held]))
         .values(
-            looking=Delivery.looking | (Delivery.state == State.IN_FLIGHT),
-            state=State.IN_FLIGHT,
-            claims=Delivery.claims + 1,
+            looking=_DELIVERIES.c.looking | (_DELIVERIES.c.state == State.IN_FLIGHT.value),
+            state=State.IN_FLIGHT.value,
+            claims=_DELIVERIES.c.claims + 1,
             sent_at=now,
-            due_at=await _later(session, lease + max(one.settle for one in held)),
+            due_at=now + lease + max(one.settle for one in held),
         )
     )
-
-
-async def _later(session: AsyncSession, wait: timedelta) -> datetime:
-    now: datetime = (await session.execute(select(clock(session)))).scalar_one()
-    return now + wait
 
 
 async def _persons(session: AsyncSession, tenant_id: TenantId, lane_ids: list[str]) -> dict[str, Ref]:
