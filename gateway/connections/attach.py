@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.crm.port import Manifest, Sticking
+from connectors.crm.port import Crm, Manifest, Sticking
 from connectors.crm.records import Account
 from connectors.errors import ConnectorError, RateLimited, Unavailable
 from connectors.tokens import Token
@@ -77,7 +77,7 @@ async def _granted(
         return Attached(_why(error, flow))
     try:
         async with connections.with_token(registered, granted) as crm:
-            account = await crm.who_am_i()
+            account = await _whose(crm)
     except ConnectorError as error:
         await _hand_back(connections, registered, flow, granted, account=None)
         return Attached(_why(error, flow))
@@ -86,6 +86,14 @@ async def _granted(
     if attached.connection_id is None:
         await _hand_back(connections, registered, flow, granted, account=account)
     return attached
+
+
+async def _whose(crm: Crm) -> Account:
+    """Ask once more before a person, who has just agreed to everything, is sent back to the start."""
+    try:
+        return await crm.who_am_i()
+    except Unavailable:
+        return await crm.who_am_i()
 
 
 async def _attach(

@@ -162,6 +162,13 @@ async def test_trouble_at_the_vendor_stores_nothing(
         assert await queries.listed(session, tenant_id) == []
 
 
+async def test_one_lost_answer_does_not_send_a_person_back_to_the_start(
+    parts: Parts, tenant_id: TenantId, crm: Crm
+) -> None:
+    crm.break_down(kind=Kind.RESET, path="/account-info/*", count=1)
+    assert (await connect(parts, tenant_id)).outcome == Outcome.CONNECTED
+
+
 async def test_a_code_that_the_vendor_does_not_take_stores_nothing(parts: Parts, tenant_id: TenantId) -> None:
     claimed = await approve(parts, tenant_id)
     callback = await consent(parts, claimed)
