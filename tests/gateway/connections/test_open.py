@@ -64,7 +64,7 @@ async def test_deliveries_wait_while_a_connection_is_held(parts: Parts, tenant_i
     there = another_process(parts)
     with pytest.raises(Unavailable, match="being prepared"):
         await there.open(tenant_id, connection_id, purpose="delivery")
-    assert await there.open(tenant_id, connection_id, purpose="lookup")
+    assert (await there.open(tenant_id, connection_id, purpose="lookup")).id == connection_id
 
 
 async def test_records_have_addresses_a_person_can_open(parts: Parts, tenant_id: TenantId, crm: Crm) -> None:
