@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 from gateway import bodies, errors, schema
 from gateway.api import desk, docs
 from gateway.api.calls import router as calls_router
+from gateway.api.calls_endpoint import PATH as CALLS
+from gateway.api.calls_endpoint import take as take_call
 from gateway.api.trial import router as trial_router
 from gateway.api.voice import router as voice_router
 from gateway.bodies import App, Receive, Scope, Send
@@ -55,6 +57,7 @@ Hot = Callable[[Scope, Receive, Send, Parts], Awaitable[None]]
 
 HOT: Mapping[tuple[str, str], Hot] = {
     ("POST", LOOKUP): look_up,
+    ("POST", CALLS): take_call,
 }
 """What is answered before FastAPI, bytes in and bytes out, by method and whole path, which is its own route template.
 FastAPI keeps a documented twin of each (performance.md §6)."""
@@ -85,7 +88,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             parts = app.state.parts = await stack.enter_async_context(opened(settings))
-            app.state.desk = await stack.enter_async_context(desk.opened(parts, parts.finder))
+            app.state.desk = await stack.enter_async_context(desk.opened(parts))
             await stack.enter_async_context(running("last uses of keys", access.keep_uses(parts)))
             if settings.embedded:
                 await stack.enter_async_context(beside(parts))
@@ -109,21 +112,22 @@ def create_app(
 
 
 def _entry(app: FastAPI) -> App:
-    """The hot path; else the body as it may be stored, the kept answer of a repeated POST, and FastAPI."""
+    """The hot path, but for repeats by key; else the body as it may be stored, the kept answer of a repeated POST, and FastAPI."""
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
-        if (hot := HOT.get((method, path))) is not None:
+        key = idempotency.key_of(scope) if idempotency.honoured(method, path) else None
+        if key is None and (hot := HOT.get((method, path))) is not None:
             seen(scope).route = path
             await hot(scope, receive, send, app.state.parts)
             return
         if bodies.takes_json(method, path):
             body = await bodies.read(receive, bodies.most(path))
             receive = bodies.again(bodies.safe_json(scope["headers"], body), receive)
-        if idempotency.honoured(method, path) and (key := idempotency.key_of(scope)) is not None:
+        if key is not None:
             await _once(app, scope, receive, send, key)
             return
         await app(scope, receive, send)

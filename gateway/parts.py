@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import bell
+from gateway.calls.intake import Intake
 from gateway.connections.open import Connections
 from gateway.db.engine import Database
 from gateway.lookup.find import Finder
@@ -30,6 +31,7 @@ class Parts:
     rings: sync_redis.Redis
     connections: Connections
     finder: Finder
+    intake: Intake
 
 
 @contextlib.asynccontextmanager
@@ -44,8 +46,9 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         keyring = Keyring(db, keks)
         connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis)
         finder = Finder(settings=settings, db=db, keyring=keyring, redis=redis, connections=connections)
+        intake = Intake(settings=settings, db=db, keyring=keyring)
         try:
-            yield Parts(settings, db, keyring, redis, rings, connections, finder)
+            yield Parts(settings, db, keyring, redis, rings, connections, finder, intake)
         finally:
             await finder.close()
             await connections.close()

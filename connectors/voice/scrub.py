@@ -7,9 +7,15 @@ show `phoneNumber.twilioAuthToken`, `serverUrlSecret` and a tool's `server.secre
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 _SECRET_KEY = re.compile(r"secret|token|password|authorization|api_?key", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)  # the same few hundred keys in every event of every call
+def _names_a_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
 
 
 def strip_secrets(value: Any) -> Any:
@@ -18,7 +24,7 @@ def strip_secrets(value: Any) -> Any:
     value  as `parse_json` answers it, so at most 64 deep; it is not changed. Values are not searched, only keys.
     """
     if isinstance(value, dict):
-        return {key: strip_secrets(inner) for key, inner in value.items() if not _SECRET_KEY.search(key)}
+        return {key: strip_secrets(inner) for key, inner in value.items() if not _names_a_secret(key)}
     if isinstance(value, list):
         return [strip_secrets(inner) for inner in value]
     return value

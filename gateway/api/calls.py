@@ -22,15 +22,13 @@ from gateway.api.call_shapes import (
     NewCall,
     RecordLeft,
     TriedOnce,
-    event_of,
     known_of,
 )
+from gateway.api.calls_endpoint import PATH, SCOPE, answer, keep
 from gateway.calls import queries
-from gateway.calls.intake import OUR_API, Intake
-from gateway.calls.store import read_merged, store
+from gateway.calls.store import read_merged
 from gateway.calls.tables import Call
 from gateway.connections.tables import Connection
-from gateway.db import idempotency
 from gateway.db.base import TenantId
 from gateway.db.engine import among
 from gateway.db.pages import Page
@@ -44,6 +42,7 @@ from gateway.errors import (
     NotFound,
     TooLarge,
     Unauthenticated,
+    Unavailable,
     WrongMediaType,
     documented,
 )
@@ -56,26 +55,21 @@ router = APIRouter(tags=["calls"])
 
 MOST_DELIVERIES = 200  # of one call, shown
 
-_Sender = Annotated[Principal, needs("events")]
+_Sender = Annotated[Principal, needs(SCOPE)]
 _Reader = Annotated[Principal, needs("read")]
 
 
 @router.post(
-    "/v1/calls",
+    PATH,
     status_code=202,
-    responses=documented(BadRequest, Unauthenticated, Forbidden, Conflict, TooLarge, WrongMediaType, Invalid),
+    responses=documented(
+        BadRequest, Unauthenticated, Forbidden, Conflict, TooLarge, WrongMediaType, Invalid, Unavailable
+    ),
 )
 async def take_call(who: _Sender, request: Request, call: NewCall) -> CallTaken:
     """Take what happened in a call. It is stored when this answers; sending it again changes nothing."""
-    intake: Intake = request.app.state.desk.intake
-    prepared = await intake.prepare(who.tenant_id, OUR_API, event_of(call), raw=await request.body())
-    if request.scope.get("idempotency") is None:
-        taken = await intake.commit(prepared)
-    else:  # the key is marked in the transaction that has the effect, so this one goes alone
-        async with request.app.state.parts.db.transaction(who.tenant_id) as session:
-            await idempotency.carried_out(session, request.scope)
-            (taken,) = await store(session, [prepared])
-    return CallTaken(id=taken.call_id, call_id=taken.external_id, duplicate=taken.duplicate)
+    taken = await keep(request.app.state.parts, who, call, await request.body(), request.scope)
+    return CallTaken(**answer(taken))
 
 
 @router.get("/v1/calls", responses=documented(Unauthenticated, Forbidden, Invalid))

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from prometheus_client import Counter
@@ -24,13 +24,14 @@ from connectors.voice.port import Answer, Assurance, BadEvent, Caller, Incoming,
 from connectors.voice.reading import label
 from gateway.calls.endpoints import Endpoints, Known
 from gateway.calls.intake import Intake
-from gateway.calls.intake import Rooms as IntakeRooms
 from gateway.db.base import new_id
-from gateway.db.engine import utc_now
+from gateway.db.engine import Database, utc_now
 from gateway.errors import Unavailable
 from gateway.logs import log
 from gateway.lookup.answer import NEUTRAL
 from gateway.lookup.find import Finder
+from gateway.settings import Settings
+from gateway.tenants.keys import Keyring
 
 REQUESTS = Counter(
     "gateway_voice_requests", "Requests of voice platforms, by what became of them.", ["platform", "became"]
@@ -58,6 +59,21 @@ NOT_AVAILABLE = "This tool is not available."
 NO_NUMBER = "The caller's number is not known here."
 
 
+class Rooms(Protocol):
+    """What of `gateway.parts.Parts` this needs."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def db(self) -> Database: ...
+    @property
+    def keyring(self) -> Keyring: ...
+    @property
+    def finder(self) -> Finder: ...
+    @property
+    def intake(self) -> Intake: ...
+
+
 @dataclass(frozen=True)
 class Reply:
     """The answer in the platform's shape, and what became of the request. `call_id` is our own."""
@@ -72,12 +88,12 @@ class Reply:
 class Desk:
     """Answers voice platforms for every tenant. One per process; `close()` it."""
 
-    def __init__(self, parts: IntakeRooms, finder: Finder) -> None:
+    def __init__(self, parts: Rooms) -> None:
         self._settings = parts.settings
-        self._finder = finder
+        self._finder = parts.finder
+        self._intake = parts.intake
         self._endpoints = Endpoints(parts.db, parts.keyring)
         self._behind: set[asyncio.Task[None]] = set()
-        self.intake = Intake(parts)
 
     async def endpoint(self, platform: str, key: str) -> Known | None:
         """Who is asked at this address. Raises `Unavailable` when nobody can say."""
@@ -131,7 +147,7 @@ class Desk:
     ) -> Reply:
         try:
             async with asyncio.timeout(STORING.total_seconds()):
-                taken = await self.intake.take(endpoint.tenant_id, endpoint.id, event, raw=request.body, trial=trial)
+                taken = await self._intake.take(endpoint.tenant_id, endpoint.id, event, raw=request.body, trial=trial)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             log.error("call event could not be stored", error=type(error).__name__, event_name=event.name)
             raise Unavailable from None
@@ -183,14 +199,14 @@ class Desk:
             aliases=event.aliases,
         )
         try:
-            await self.intake.take(endpoint.tenant_id, endpoint.id, first, raw=request.body, became="lookup")
+            await self._intake.take(endpoint.tenant_id, endpoint.id, first, raw=request.body, became="lookup")
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             log.warning("lookup could not be written down", error=type(error).__name__)
 
     async def _note(self, endpoint: Known, name: str, dedupe: str, became: str, raw: bytes | None) -> None:
         try:
             async with asyncio.timeout(NOTING.total_seconds()):
-                await self.intake.note(
+                await self._intake.note(
                     endpoint.tenant_id, endpoint.id, name=name, dedupe=dedupe, became=became, raw=raw
                 )
         except (SQLAlchemyError, OSError, TimeoutError) as error:
@@ -218,8 +234,8 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def opened(parts: IntakeRooms, finder: Finder) -> AsyncIterator[Desk]:
-    desk = Desk(parts, finder)
+async def opened(parts: Rooms) -> AsyncIterator[Desk]:
+    desk = Desk(parts)
     try:
         yield desk
     finally:

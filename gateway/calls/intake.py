@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -29,24 +29,15 @@ EVENT_KEPT = timedelta(days=30)  # of no call: only that it came, and what becam
 OUR_API = "api"  # the source of `POST /v1/calls`
 
 
-class Rooms(Protocol):
-    """What of `gateway.parts.Parts` this needs."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def keyring(self) -> Keyring: ...
-
-
 class Intake:
     """Takes events for every tenant. One per process."""
 
-    def __init__(self, parts: Rooms) -> None:
-        self._parts = parts
-        self._terms = TermsOf(parts.db)
-        self._batches = Batches(parts.db)
+    def __init__(self, *, settings: Settings, db: Database, keyring: Keyring) -> None:
+        self._grace = settings.call_grace
+        self._db = db
+        self._keyring = keyring
+        self._terms = TermsOf(db)
+        self._batches = Batches(db)
 
     async def take(
         self,
@@ -81,9 +72,9 @@ class Intake:
         trial: bool = False,
     ) -> Prepared:
         """Everything that needs no transaction."""
-        keys = await self._parts.keyring.of(tenant_id)
+        keys = await self._keyring.of(tenant_id)
         terms = await self._terms.tenant(tenant_id)
-        now, standing, grace = utc_now(), merge.standing_of(event), self._parts.settings.call_grace
+        now, standing, grace = utc_now(), merge.standing_of(event), self._grace
         news = event.news if terms.recording_links else msgspec.structs.replace(event.news, recording_url=None)
         call_id = new_id("ca")
         merged = merge.join(None, news, standing)
@@ -134,13 +125,13 @@ class Intake:
         self, tenant_id: TenantId, source: str, *, name: str, dedupe: str, became: str, raw: bytes | None
     ) -> None:
         """Keep that an event of no call came, and what became of it. Sending it again changes nothing."""
-        keys = await self._parts.keyring.of(tenant_id)
+        keys = await self._keyring.of(tenant_id)
         terms = await self._terms.tenant(tenant_id)
         row = _event_row(
             keys, terms, tenant_id, source, name=name, dedupe=dedupe, became=became, raw=raw, now=utc_now()
         )
         row |= {"raw_until": row["raw_until"] or row["received_at"] + EVENT_KEPT, "call_id": None}
-        async with self._parts.db.transaction(tenant_id) as session:
+        async with self._db.transaction(tenant_id) as session:
             await session.execute(statements_of(session).event, row)
 
 

@@ -72,7 +72,7 @@ def customer_of(news: CallNews, *, region: str | None) -> str | None:
     if news.withheld or news.direction == "web":
         return None
     raw = _customer_number(news)
-    number = None if raw is None or phone.withheld(raw) else phone.read(raw, region)
+    number = phone.read(raw, region)  # nobody's, if withheld
     return None if number is None else phone.e164(number)
 
 

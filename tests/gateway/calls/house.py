@@ -48,18 +48,11 @@ class House:
             return list((await session.scalars(select(EventRow).order_by(EventRow.id))).all())
 
 
-@dataclass(frozen=True)
-class Rooms:
-    settings: Settings
-    db: Database
-    keyring: Keyring
-
-
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[House]:
     async with books(url) as here:
         settings = Settings(database_url=url)
-        intake = Intake(Rooms(settings, here.db, here.keyring))
+        intake = Intake(settings=settings, db=here.db, keyring=here.keyring)
         yield House(settings, here.db, here.keyring, here.tenant_id, intake)
 
 
