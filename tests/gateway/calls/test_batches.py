@@ -1,0 +1,104 @@
+"""Events committed together: nobody waits for company, and nobody suffers for another's event."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from gateway.calls.batches import MOST, next_batch
+from gateway.calls.store import Prepared, store
+from tests.factories import make_tenant
+from tests.gateway.calls.house import ENDED, House, event
+
+
+def waits(call_id: str, source: str = "ve_1") -> Any:
+    """Stands for an event in the line: all that choosing a batch looks at."""
+    return SimpleNamespace(prepared=SimpleNamespace(of_call=(call_id, source), event=event("e", call_id)))
+
+
+def test_a_batch_has_the_oldest_event_of_each_call() -> None:
+    a1, b1, a2, c1 = waiting = [waits("a"), waits("b"), waits("a"), waits("c")]
+    assert next_batch(waiting) == ([a1, b1, c1], [a2])
+
+
+def test_the_same_id_at_two_sources_is_two_calls() -> None:
+    waiting = [waits("a", "ve_1"), waits("a", "ve_2")]
+    assert next_batch(waiting) == (waiting, [])
+
+
+def test_news_without_a_calls_id_goes_alone() -> None:
+    """Which call it belongs to is only known inside the transaction: it may be one of the others."""
+    a, nameless, b = waiting = [waits("a"), waits(""), waits("b")]
+    assert next_batch(waiting) == ([a, b], [nameless])
+    assert next_batch([nameless, a]) == ([nameless], [a])
+
+
+def test_a_batch_is_bounded() -> None:
+    waiting = [waits(f"c-{number}") for number in range(MOST + 3)]
+    batch, rest = next_batch(waiting)
+    assert (len(batch), len(rest)) == (MOST, 3)
+
+
+async def test_events_of_one_moment_share_a_transaction(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    async def counting(session: Any, events: Any) -> Any:
+        sizes.append(len(events))
+        return await store(session, events)
+
+    monkeypatch.setattr("gateway.calls.batches.store", counting)
+    other = await make_tenant(house.db, house.keyring, "Other SA")
+    mine = [house.take(event("ended", f"c-{number}", ended=True)) for number in range(20)]
+    theirs = house.intake.take(other, "ve_1", ENDED, raw=b"{}")
+    taken = await asyncio.gather(*mine, theirs)
+    assert not any(one.duplicate for one in taken)
+    assert len({one.call_id for one in taken}) == 21
+    assert sum(sizes) == 21
+    assert len(sizes) < 21
+
+
+async def test_an_event_that_cannot_be_stored_does_not_take_others_with_it(house: House) -> None:
+    good = [
+        await house.intake.prepare(house.tenant_id, "ve_1", event("ended", f"c-{n}", ended=True), raw=b"{}")
+        for n in range(3)
+    ]
+    bad = await house.intake.prepare(house.tenant_id, "ve_1", event("ended", "c-bad", ended=True), raw=b"{}")
+    bad.call["news"] = None
+    taken = await asyncio.gather(*(house.intake.commit(one) for one in (*good, bad)), return_exceptions=True)
+    assert [isinstance(one, DBAPIError) for one in taken] == [False, False, False, True]
+    assert sorted(call.external_id for call, _ in await house.calls()) == ["c-0", "c-1", "c-2"]
+
+
+async def test_whoever_gives_up_waiting_harms_nobody(house: House) -> None:
+    prepared = [await house.intake.prepare(house.tenant_id, "ve_1", _of(n), raw=b"{}") for n in range(2)]
+    impatient, patient = (asyncio.create_task(house.intake.commit(one)) for one in prepared)
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert not (await patient).duplicate
+    assert (await house.take(_of(2))).became == "stored"
+
+
+async def test_a_database_that_is_away_is_told_to_everybody_who_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        async def __aenter__(self) -> None:
+            raise OperationalError("BEGIN", {}, ConnectionRefusedError(), connection_invalidated=True)
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    prepared: list[Prepared] = [
+        await house.intake.prepare(house.tenant_id, "ve_1", _of(n), raw=b"{}") for n in range(3)
+    ]
+    with monkeypatch.context() as away:
+        away.setattr(house.db, "transaction", lambda *_: Away())
+        taken = await asyncio.gather(*(house.intake.commit(one) for one in prepared), return_exceptions=True)
+    assert [type(one) for one in taken] == [OperationalError] * 3
+    assert not (await house.intake.commit(prepared[0])).duplicate
+
+
+def _of(number: int) -> Any:
+    return msgspec.structs.replace(ENDED, call_id=f"c-{number}", dedupe=f"c-{number}")
