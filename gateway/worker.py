@@ -23,9 +23,11 @@ from rq.timeouts import TimerDeathPenalty
 
 from connectors.crm.records import UpsertContact
 from gateway import bell
+from gateway.calls.retention import prune
 from gateway.delivery.drain import Drains
 from gateway.delivery.due import DRAIN, PLAN, REFRESH, due
 from gateway.logs import log
+from gateway.outbox.overdue import end_overdue
 from gateway.parts import parts as opened_parts
 from gateway.rulesets.run import plan_call
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 SILENCE = timedelta(seconds=5)  # a loop that no ring has reached for this long asks the database itself
+HOUSEKEEPING = timedelta(minutes=1)
 LONGEST_STOP = timedelta(seconds=20)  # then what is still being sent is left to its lease
 ring = bell.ring_answered  # the name jobs are stored under; it stays
 
@@ -105,6 +108,17 @@ class Hands:
                 except Exception as error:
                     log.warning("worker: the database does not answer", why=type(error).__name__)
             await asyncio.sleep(self._parts.settings.relay_interval.total_seconds())
+
+    async def tend(self) -> None:
+        """Once a minute: end what nobody will send any more, and forget what its retention time has run out for."""
+        while True:
+            try:
+                async with self._parts.db.transaction() as session:
+                    await end_overdue(session)
+                await prune(self._parts)
+            except Exception as error:
+                log.warning("worker: housekeeping failed; it is tried again", why=type(error).__name__)
+            await asyncio.sleep(HOUSEKEEPING.total_seconds() * random.uniform(0.8, 1.2))
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -180,13 +194,14 @@ async def beside(parts: Parts) -> AsyncIterator[Hands]:
     bell.RingJob.answer = staticmethod(answer)
     thread = threading.Thread(target=_listen, args=(parts.settings, stopped), name="rings", daemon=True)
     thread.start()
-    feeding = asyncio.create_task(hands.feed())
+    always = [asyncio.create_task(hands.feed()), asyncio.create_task(hands.tend())]
     try:
         yield hands
     finally:
         stopped.set()
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        for task in always:
+            task.cancel()
+        await asyncio.gather(*always, return_exceptions=True)
         await hands.stop()
         bell.RingJob.answer = None
 

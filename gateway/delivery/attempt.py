@@ -45,7 +45,6 @@ class Claim:
     until: float
     met: Ref | None = None
     ended: bool = False  # the rest of the lane is handed back untried
-    grant_gone: bool = False
     healthy: list[bool] = field(default_factory=list)  # what the account's breaker learns
     wrote: list[tuple[Write, Record]] = field(default_factory=list)
 
@@ -287,7 +286,7 @@ def _after(claim: Claim, held: HeldDelivery, step: Step, error: ConnectorError |
                 status=status,
             )
         case Pause():
-            claim.ended = claim.grant_gone = True
+            claim.ended = True
             kept = State.IN_FLIGHT if held.looking else State.PENDING
             return Result(
                 delivery_id=held.id,

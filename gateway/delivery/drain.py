@@ -17,7 +17,6 @@ from connectors.errors import ConnectorError
 from gateway.connections import queries as connection_queries
 from gateway.crypto import CannotOpen
 from gateway.db.base import TenantId
-from gateway.db.engine import utc_now
 from gateway.delivery.attempt import Claim, send_until, work
 from gateway.logs import log
 from gateway.outbox.claim import claim
@@ -210,8 +209,7 @@ class _Turn:
 
     async def _send(self, claim: Claim) -> None:
         result = await work(claim, self._opened.crm, self._keys, stopping=lambda: self._stopping() or self._halted)
-        if claim.grant_gone or claim.ended:
-            self._halted = True
+        self._halted = self._halted or claim.ended  # a grant that is gone has paused the connection already (Sender)
         for ok in claim.healthy:
             await self._parts.connections.breakers.record(self._opened.account_id, ok)
         self._unrecorded += 1
@@ -241,10 +239,6 @@ class _Turn:
         tenant_id = self._opened.tenant_id
         async with self._parts.db.transaction(tenant_id) as session:
             kept = await record(session, tenant_id, [result for _, result in batch])
-            if any(claim.grant_gone for claim, _ in batch):
-                await connection_queries.pause(
-                    session, tenant_id, self._opened.id, reason="The CRM no longer accepts our sign-in.", now=utc_now()
-                )
         if kept.fenced_off:
             log.warning(
                 "claims outlived their lease; nothing recorded", connection=self._opened.id, lanes=kept.fenced_off

@@ -10,7 +10,6 @@ from sqlalchemy import select, update
 
 from connectors.crm.records import AssignOwner, Contact, CreateTask, Kind, Person, Ref, SetFields, Write
 from connectors.errors import OutcomeUnknown, RateLimited, ReconnectNeeded, Rejected, Unavailable
-from gateway.connections.tables import Connection
 from gateway.db.engine import utc_now
 from gateway.outbox.claim import claim
 from gateway.outbox.tables import Attempt, Delivery, Lane
@@ -118,16 +117,14 @@ async def test_a_refusal_is_a_dead_letter_with_a_reason_and_holds_what_needs_it(
     assert found["dl_a"].reason == "The CRM wants an e-mail address. (field email)"
 
 
-async def test_a_revoked_grant_pauses_the_connection_and_nothing_is_given_up(book: Books) -> None:
+async def test_when_the_grant_is_gone_nothing_more_is_tried_and_nothing_is_given_up(book: Books) -> None:
+    """The connection is paused by whoever sent (connections/sender.py); the rows wait for the tenant."""
     crm = MemoryCrm(refuse=lambda _: ReconnectNeeded("revoked"))
     await book.plan(promise("dl_a"), promise("dl_b"))
     await drain(book, crm)
     assert crm.calls == ["log_call dl_a"]
     assert set((await states(book)).values()) == {"pending"}
-    async with book.db.reading() as session:
-        row = await session.get_one(Connection, (book.tenant_id, book.connection_id))
-        assert row.state == "reconnect_needed"
-        assert row.paused_at is not None
+    assert {row.attempts for row in (await rows(book)).values()} == {0}
 
 
 async def test_a_short_rate_limit_is_waited_out_inside_the_claim(book: Books) -> None:
