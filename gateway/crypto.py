@@ -80,22 +80,24 @@ class SealingKey:
     version: int
     key: bytes = field(repr=False)
     _aead: AESGCM = field(init=False, repr=False, compare=False)
+    _whose: bytes = field(init=False, repr=False, compare=False)  # what all its associated data begin with
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_aead", AESGCM(self.key))
+        object.__setattr__(self, "_whose", _where(self.tenant, self.purpose))
 
     def seal(self, plain: bytes, *place: str) -> bytes:
         """Seal `plain` for `place` = (table, column, natural key…)."""
         nonce = os.urandom(12)
         head = bytes((FORMAT, self.version))
-        return head + nonce + self._aead.encrypt(nonce, plain, _where(self.tenant, self.purpose, *place))
+        return head + nonce + self._aead.encrypt(nonce, plain, self._whose + _where(*place))
 
     def open(self, sealed: bytes, *place: str) -> bytes:
         """The plain value. Raises `CannotOpen`."""
         if len(sealed) < 30 or sealed[0] != FORMAT:
             raise CannotOpen("not a sealed value")
         try:
-            return self._aead.decrypt(sealed[2:14], sealed[14:], _where(self.tenant, self.purpose, *place))
+            return self._aead.decrypt(sealed[2:14], sealed[14:], self._whose + _where(*place))
         except InvalidTag:
             raise CannotOpen("sealed elsewhere, or with another key") from None
 
@@ -149,4 +151,4 @@ def checks_out(kek: Kek, value: bytes) -> bool:
 
 def _where(*parts: str) -> bytes:
     """Length-prefixed, so that ("ab", "c") and ("a", "bc") differ."""
-    return b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)
+    return b"".join([len(part).to_bytes(4) + part for part in [part.encode() for part in parts]])

@@ -63,7 +63,7 @@ Waiting = list[tuple[asyncio.Future[Values], tuple[str, ...]]]
 
 
 class Together:
-    """Reads that are asked for in one loop turn go to Redis as one MGET. One per loop."""
+    """Reads asked for in one loop turn, or while others are under way, go to Redis as one MGET. One per loop."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
@@ -81,19 +81,25 @@ class Together:
         if self._reach.away:
             future.set_result(None)
             return future
-        if not self._waiting:
+        if not self._waiting and not self._fetching:
             loop.call_soon(self._flush)  # after everything that is ready in this turn
         self._waiting.append((future, keys))
         return future
 
     def _flush(self) -> None:
+        if not self._waiting:
+            return
         batch = _Batch(self._waiting)
         self._waiting = []
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._fetch(batch))
         self._fetching.add(task)
-        task.add_done_callback(self._fetching.discard)
+        task.add_done_callback(self._fetched)
         batch.timer = loop.call_later(self._half, self._slow, batch, task, 1)
+
+    def _fetched(self, task: asyncio.Task[None]) -> None:
+        self._fetching.discard(task)
+        self._flush()
 
     async def _fetch(self, batch: _Batch) -> None:
         try:
@@ -117,6 +123,9 @@ class Together:
             return
         self._reach.silent()
         batch.answer(None)
+        _Batch(self._waiting).answer(None)  # they waited behind it for as long
+        self._waiting = []
+        self._fetching.discard(task)  # whether it ends or not, it stands in nobody's way
         task.cancel()
 
 
