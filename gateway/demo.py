@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors import phone
+from connectors.crm.catalog import CATALOG
 from connectors.sandbox.serve import PROVIDERS, bind, running
 from connectors.sandbox.store import Crm, Entry
 from gateway import logs, schema
@@ -181,7 +182,7 @@ async def _tell(scene: Scene, story: Story, crm: str, outage: _Outage) -> None:
 
 async def _connect(scene: Scene, crm: str) -> None:
     """Walk the sign-in as a person would: our Approve page, the CRM's consent page, back to us."""
-    _act(scene, 1, f"Connecting {crm} by OAuth, as a person would")
+    _act(scene, 1, f"Connecting {CATALOG[crm].manifest.name} by OAuth, as a person would")
     started = await scene.api("POST", "/v1/connections", {"provider": crm})
     site = {"sec-fetch-site": "same-origin", "origin": scene.origin}
     async with httpx2.AsyncClient(trust_env=False, timeout=20) as browser:
@@ -193,7 +194,11 @@ async def _connect(scene: Scene, crm: str) -> None:
         result = await browser.get(scene.origin + back.headers["location"].removeprefix(scene.origin))
     if result.status_code != 200:
         raise DemoFailed(f"the sign-in ended on a page with status {result.status_code}")
-    (connection,) = (await scene.api("GET", "/v1/connections"))["items"]
+    connections = (await scene.api("GET", "/v1/connections"))["items"]
+    if len(connections) != 1:
+        told = re.search(r"<h1[^>]*>([^<]+)", result.text)
+        raise DemoFailed(f"the sign-in ended without a connection: {told[1].strip() if told else 'no page says why'}")
+    (connection,) = connections
     scene.say.print(
         f"  {connection['account']['name']} is connected: {connection['state']}, {len(connection['scopes'])} scopes\n"
     )

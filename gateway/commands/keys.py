@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.commands.terminal import Failed, Json, TenantName, as_json, opened, read_settings, run, say, table
+from gateway.commands.terminal import Failed, Json, TenantName, as_json, opened, read_settings, remark, run, say, table
 from gateway.tenants.principal import SCOPES, scopes_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def create(
     if json_:
         as_json(made)
     else:
-        say(made["key"], f"{made['id']} may: {', '.join(made['scopes'])}. It is shown this once; keep it.")
+        say(made["key"])
+        remark(f"{made['id']} may: {', '.join(made['scopes'])}. It is shown this once; keep it.")
 
 
 @commands.command("list")

@@ -82,6 +82,11 @@ def say(*lines: str) -> None:
         _console().print(Text(clean(line)), soft_wrap=True)
 
 
+def remark(line: str) -> None:
+    """One line for people, on stderr: `KEY=$(gateway key create …)` takes what is on stdout."""
+    sys.stderr.write(f"{clean(line)}\n")
+
+
 def as_json(value: Any) -> None:
     """Print one JSON value for programs."""
     import msgspec

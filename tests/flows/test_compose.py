@@ -4,6 +4,7 @@ They are read, not started: a Docker engine is rarely at hand where tests run (t
 What can be tried without one is in test_compose_rights.py.
 """
 
+import inspect
 import re
 import subprocess
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from connectors.sandbox.hubspot import app as sandbox_hubspot
 from gateway.settings import App, Settings
 from tests.architecture.test_settings import DOCUMENTED
 from tests.processes import GATEWAY, PROJECT, gateway_environment
@@ -51,6 +53,15 @@ def test_every_variable_is_a_setting(name: str) -> None:
     fields |= {f"GATEWAY_HUBSPOT_{one.upper()}" for one in App.model_fields}
     assert set(SERVICES[name]["environment"]) <= fields
     assert set(SERVICES[name]["environment"]) <= set(DOCUMENTED)
+
+
+def test_the_sandbox_knows_the_app_that_is_named_to_it() -> None:
+    """Else the first thing anybody tries, connecting the simulated HubSpot, ends on its page of errors."""
+    sandbox = inspect.signature(sandbox_hubspot.create_app).parameters
+    for name in ("client_id", "client_secret"):
+        assert SERVICES["web"]["environment"][f"GATEWAY_HUBSPOT_{name.upper()}"].endswith(
+            f":-{sandbox[name].default}}}"
+        )
 
 
 def test_every_value_asked_of_the_operator_is_explained() -> None:

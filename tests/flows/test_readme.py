@@ -16,8 +16,18 @@ README = PROJECT / "README.md"
 FENCE = re.compile(r"^```(?:bash|sh)\n(?P<lines>.*?)^```", re.MULTILINE | re.DOTALL)
 
 # a regular expression for the whole command → module:test that runs it
+BY_HAND = "tests.flows.test_readme_commands:test_by_hand_in_one_process"
+SEVERAL = "tests.flows.test_readme_commands:test_on_several_machines"
 RUN_BY = {
     r"make (demo|test|check|bench|chaos|setup)( [A-Z]+=\S+)*": "tests.flows.test_make:test_a_target_sets_up_and_then_runs",
+    r"\.venv/bin/gateway demo --picture docs/demo\.svg": "tests.flows.test_demo:test_the_picture_is_of_the_run",
+    r"\.venv/bin/gateway (serve|sandbox hubspot)": BY_HAND,
+    r"export (GATEWAY_HUBSPOT_\w+=\S+ ?)+": BY_HAND,
+    r"export PATH=.+": BY_HAND,
+    r"(KEY=\$\()?gateway (tenant create|key create|key list|console|endpoint create|endpoint list|connection list) .+": BY_HAND,
+    r"curl .+": BY_HAND,
+    r"gateway key new-sealing > sealing-keys": SEVERAL,
+    r"gateway (migrate|worker|relay|doctor|key rotate|serve --host 0\.0\.0\.0 --port 8000)": SEVERAL,
     r"docker compose up( --build)?( --scale worker=\d+)?": "tests.flows.test_compose:test_the_command_exists",
 }
 
@@ -25,15 +35,20 @@ RUN_BY = {
 def commands(text: str) -> Iterator[str]:
     """The commands of a document's shell blocks: one for each line, continued lines joined, comments left out."""
     for block in FENCE.finditer(text):
+        begun = ""
         for line in block["lines"].replace("\\\n", " ").splitlines():
-            command = re.sub(r"(^|\s)#.*$", "", line).strip().removeprefix("$ ")
-            if command:
-                yield " ".join(command.split())
+            begun += re.sub(r"(^|\s)#.*$", "", line).strip().removeprefix("$ ") + " "
+            if begun.strip() and begun.count("'") % 2 == 0:  # a quoted text may go on over several lines
+                yield " ".join(begun.split())
+                begun = ""
 
 
 def test_commands_are_read_as_a_reader_would() -> None:
-    text = "```bash\n# first\n$ make demo   # and look\ngateway serve \\\n  --port 0\n```\n```json\n{}\n```\n```sh\nmake test\n```\n"
-    assert list(commands(text)) == ["make demo", "gateway serve --port 0", "make test"]
+    text = (
+        "```bash\n# first\n$ make demo   # and look\nsay 'a\n  b'\ngateway serve \\\n  --port 0\n```\n"
+        "```json\n{}\n```\n```sh\nmake test\n```\n"
+    )
+    assert list(commands(text)) == ["make demo", "say 'a b'", "gateway serve --port 0", "make test"]
 
 
 @pytest.mark.parametrize("command", sorted(set(commands(README.read_text()))))
