@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from gateway.crypto import CannotOpen, Purpose
 from gateway.db.base import TenantId
 from gateway.directory.reach import Reach, RedisAway
+from gateway.logs import log
 from gateway.tenants.keys import TenantKeys
 
 OWN_WRITES = timedelta(minutes=15)  # how long a CRM's search may lag behind what we wrote
@@ -63,13 +64,17 @@ Waiting = list[tuple[asyncio.Future[Values], tuple[str, ...]]]
 
 
 class Together:
-    """Reads asked for in one loop turn, or while others are under way, go to Redis as one MGET. One per loop."""
+    """Reads asked for in one loop turn, or while others are under way, go to Redis as one MGET. One per loop.
+
+    One task reads for everybody: a task for each batch would cost another turn of the loop, and a caller's time.
+    """
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._half = reach.patience.total_seconds() / 2
         self._waiting: Waiting = []
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._reader: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
 
     def read(self, *keys: str) -> asyncio.Future[Values]:
         """The values of `keys` in order; None instead of a list when Redis is away.
@@ -81,52 +86,69 @@ class Together:
         if self._reach.away:
             future.set_result(None)
             return future
-        if not self._waiting and not self._fetching:
-            loop.call_soon(self._flush)  # after everything that is ready in this turn
         self._waiting.append((future, keys))
+        if self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)  # it reads after everything that is ready in this turn
+        elif self._reader is None:
+            self._reader = loop.create_task(self._read_on())
+            self._reader.add_done_callback(self._ended)
         return future
 
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        batch = _Batch(self._waiting)
-        self._waiting = []
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._fetch(batch))
-        self._fetching.add(task)
-        task.add_done_callback(self._fetched)
-        batch.timer = loop.call_later(self._half, self._slow, batch, task, 1)
+    def close(self) -> None:
+        """Nothing is read any more; who waits is told that Redis is away."""
+        if self._reader is not None:
+            self._reader.cancel()
+        self._give_up_waiting()
 
-    def _fetched(self, task: asyncio.Task[None]) -> None:
-        self._fetching.discard(task)
-        self._flush()
+    async def _read_on(self) -> None:
+        me, loop = asyncio.current_task(), asyncio.get_running_loop()
+        while self._reader is me:
+            if not self._waiting:
+                self._idle = loop.create_future()
+                try:
+                    await self._idle
+                finally:
+                    self._idle = None
+            batch = _Batch(self._waiting)
+            self._waiting = []
+            batch.timer = loop.call_later(self._half, self._slow, batch, 1)
+            try:
+                values = await self._reach.redis.mget(list(batch.places))
+                self._reach.answered()
+                batch.answer(cast(list[bytes | None], values))
+            except (RedisError, OSError, TimeoutError) as error:
+                self._reach.failed(type(error).__name__)
+            finally:  # whatever happened: somebody is on the line and must not wait for a future that nobody sets
+                batch.answer(None)
 
-    async def _fetch(self, batch: _Batch) -> None:
-        try:
-            values = await self._reach.redis.mget(list(batch.places))
-            self._reach.answered()
-            batch.answer(cast(list[bytes | None], values))
-        except (RedisError, OSError, TimeoutError) as error:
-            self._reach.failed(type(error).__name__)
-        finally:  # whatever happened: somebody is on the line and must not wait for a future that nobody sets
-            batch.answer(None)
-
-    def _slow(self, batch: _Batch, task: asyncio.Task[None], halves: int) -> None:
+    def _slow(self, batch: _Batch, halves: int) -> None:
         """Half of the patience is over.
 
         Two halves, because a loop that was busy finds its timer and Redis' answer due in the same turn, and the timer
         comes first: only who is silent through a half in which the loop turned is slow. The callers are answered here,
-        since redis-py swallows a cancellation now and then (seen in 8.1 while it connects).
+        and another reader takes over, since redis-py swallows a cancellation now and then (seen in 8.1 while it connects).
         """
         if halves == 1:
-            batch.timer = asyncio.get_running_loop().call_later(self._half, self._slow, batch, task, 2)
+            batch.timer = asyncio.get_running_loop().call_later(self._half, self._slow, batch, 2)
             return
         self._reach.silent()
         batch.answer(None)
-        _Batch(self._waiting).answer(None)  # they waited behind it for as long
+        self._give_up_waiting()  # they have waited behind it
+        if self._reader is not None:
+            self._reader.cancel()
+            self._reader = None
+
+    def _give_up_waiting(self) -> None:
+        _Batch(self._waiting).answer(None)
         self._waiting = []
-        self._fetching.discard(task)  # whether it ends or not, it stands in nobody's way
-        task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._reader is task:
+            self._reader = None
+            self._give_up_waiting()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("reader_broke", exc_info=error)
 
 
 class _Batch:
@@ -156,9 +178,13 @@ class CallerCache:
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._redis = reach.redis
-        self.read = Together(reach).read
+        self._together = Together(reach)
+        self.read = self._together.read
         self._keep = reach.redis.register_script(_KEEP)
         self._release = reach.redis.register_script(_RELEASE)
+
+    def close(self) -> None:
+        self._together.close()
 
     async def get(self, keys: TenantKeys, index: bytes) -> Entry | None:
         """The cached value, if there is one and it is within its time."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 import phonenumbers
@@ -35,6 +35,8 @@ from gateway.lookup.number import Asked, read_number
 from gateway.lookup.search import Askable, Search
 from gateway.settings import Settings
 from gateway.tenants.keys import Keyring, TenantKeys
+
+T = TypeVar("T")
 
 LOOKUPS = Metric("gateway_lookups_total", "Lookups answered.", ["status", "source"])
 
@@ -67,7 +69,9 @@ class Finder:
         self._journal = Journal(db)
         self._under_way: Counter[str] = Counter()
         self._wishes: dict[TenantId, tuple[float, wishes.Wishes]] = {}
-        self._opening: dict[TenantId, asyncio.Task[TenantKeys]] = {}
+        self._opening = _Shared[TenantKeys]()
+        self._listing = _Shared[Sequence[Askable]]()
+        self._wishing = _Shared[wishes.Wishes]()
         self._counted: dict[tuple[str, str], Metric] = {}
         self._fresh = settings.caller_fresh.total_seconds()
 
@@ -160,11 +164,8 @@ class Finder:
         return landed or pending, keys, index
 
     async def _keys(self, tenant_id: TenantId, deadline: float) -> TenantKeys | None:
-        """The tenant's keys from the database, read once for all who wait; None when that takes too long."""
-        task = self._opening.get(tenant_id)
-        if task is None:
-            task = self._opening[tenant_id] = asyncio.create_task(self._keyring.of(tenant_id))
-            task.add_done_callback(lambda _: self._opening.pop(tenant_id, None))
+        """The tenant's keys from the database; None when that takes too long."""
+        task = self._opening.of(tenant_id, self._keyring.of)
         done, _ = await asyncio.wait({task}, timeout=deadline - time.perf_counter())
         return task.result() if done else None
 
@@ -219,7 +220,7 @@ class Finder:
             return None
         return Search(
             asked.number,
-            await self._connections.of(keys.tenant_id),
+            await asyncio.shield(self._listing.of(keys.tenant_id, self._connections.of)),
             written=await self._cache.written(keys, index),
             last_call=lambda: self._last_call(keys, index, profiling=wished.profiling),
             under_way=self._under_way,
@@ -232,9 +233,11 @@ class Finder:
         held = self._wishes.get(tenant_id)
         if held is not None and held[0] > time.monotonic():
             return held[1]
+        return await asyncio.shield(self._wishing.of(tenant_id, self._read_wishes))
+
+    async def _read_wishes(self, tenant_id: TenantId) -> wishes.Wishes:
         async with self._db.reading(tenant_id) as session:
-            document = await queries.document(session, tenant_id)
-            region = await queries.region(session, tenant_id)
+            document, region = await queries.document(session, tenant_id)
         wished = wishes.read(document, region=region)
         self._wishes[tenant_id] = (time.monotonic() + WISHES_KEPT.total_seconds(), wished)
         return wished
@@ -289,6 +292,24 @@ class Finder:
     async def close(self) -> None:
         """Stop searching, and write who looked whom up."""
         await self._flights.close()
-        opening = list(self._opening.values())
-        await asyncio.gather(*opening, return_exceptions=True)
+        self._cache.close()
         await self._journal.close()
+
+
+class _Shared(Generic[T]):
+    """One reading of something of a tenant's, for all who want it while it is under way: five hundred may at once."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[TenantId, asyncio.Task[T]] = {}
+
+    def of(self, tenant_id: TenantId, read: Callable[[TenantId], Awaitable[T]]) -> asyncio.Task[T]:
+        """The reading that is under way, or a new one. Await it behind a shield, or with `asyncio.wait`."""
+        task = self._under_way.get(tenant_id)
+        if task is None:
+            task = self._under_way[tenant_id] = asyncio.ensure_future(_awaited(read, tenant_id))
+            task.add_done_callback(lambda _: self._under_way.pop(tenant_id, None))
+        return task
+
+
+async def _awaited(read: Callable[[TenantId], Awaitable[T]], tenant_id: TenantId) -> T:
+    return await read(tenant_id)

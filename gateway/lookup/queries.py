@@ -22,16 +22,13 @@ async def last_calls(
     return (await session.scalars(newest)).all()
 
 
-async def document(session: AsyncSession, tenant_id: TenantId) -> dict[str, Any]:
-    """The tenant's settings in force; {} where there never were any."""
-    mine = select(TenantSettings.document).where(TenantSettings.tenant_id == tenant_id)
-    newest = await session.scalar(mine.order_by(TenantSettings.version.desc()).limit(1))
-    return newest or {}
-
-
-async def region(session: AsyncSession, tenant_id: TenantId) -> str | None:
-    """How the tenant's national spellings are read."""
-    return await session.scalar(select(Tenant.region).where(Tenant.id == tenant_id))
+async def document(session: AsyncSession, tenant_id: TenantId) -> tuple[dict[str, Any], str | None]:
+    """The tenant's settings in force ({} where there never were any), and how its national spellings are read."""
+    newest = select(TenantSettings.document).where(TenantSettings.tenant_id == tenant_id)
+    newest = newest.order_by(TenantSettings.version.desc()).limit(1)
+    mine = select(Tenant.region, newest.scalar_subquery()).where(Tenant.id == tenant_id)
+    row = (await session.execute(mine)).one_or_none()
+    return (row[1] or {}, row[0]) if row else ({}, None)
 
 
 async def regions(session: AsyncSession) -> Sequence[str]:

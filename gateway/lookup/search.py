@@ -23,6 +23,7 @@ from gateway.logs import log
 from gateway.lookup.answer import DEEP, Kept, LastCall, nobody, somebody
 from gateway.lookup.match import Candidate, Match, decide
 
+_LAST_CALL = "our last call"  # among the things that are read
 TURN = timedelta(seconds=10)  # how long a search waits for its turn under the account's rate limit
 
 
@@ -95,17 +96,18 @@ class Search:
             ),
         ]
         tasks = [asyncio.create_task(ask) for ask in asks]
-        last_call = asyncio.create_task(self._note_last_call())
         try:
             if tasks:
                 _, slow = await asyncio.wait(tasks, timeout=self._head_start)
                 if slow:
-                    self._begin_contexts()
+                    if self.found:
+                        self._begin_reading()
                     await asyncio.wait(tasks)
-            await self._finish_contexts()
-            await last_call
+            self._begin_reading()
+            await asyncio.wait(self._reading.values())
+            self._rank_again()
         finally:
-            for task in (*tasks, last_call, *self._reading.values()):
+            for task in (*tasks, *self._reading.values()):
                 task.cancel()  # of those that are done nothing is left to cancel
         self._done = True
         return self.so_far()
@@ -181,20 +183,19 @@ class Search:
             if not self._under_way[account.id]:
                 del self._under_way[account.id]
 
-    def _begin_contexts(self) -> None:
-        """Start reading the context of the caller's records that are known by now."""
+    def _begin_reading(self) -> None:
+        """Start reading what belongs to the caller as known by now: contexts of the records, and our own last call."""
         accounts = {account.id: account for account in self._accounts}
+        if _LAST_CALL not in self._reading:
+            self._reading[_LAST_CALL] = asyncio.create_task(self._note_last_call())
         for one in self._match().same[:DEEP]:
             if one.record not in self._reading:
                 account = accounts[one.connection_id]
                 task = asyncio.create_task(self._guarded(self._read_context(account, one), account))
                 self._reading[one.record] = task
 
-    async def _finish_contexts(self) -> None:
-        """Read the context of all of the caller's records. An open deal may change which of them leads, not who calls."""
-        self._begin_contexts()
-        if self._reading:
-            await asyncio.wait(self._reading.values())
+    def _rank_again(self) -> None:
+        """An open deal may change which of the caller's records leads, not who calls."""
         self._candidates = [
             replace(one, open_deal=bool(self._contexts[one.record].open_deals)) if one.record in self._contexts else one
             for one in self._candidates
