@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
 import uvicorn
+from pydantic import SecretStr
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -26,13 +27,16 @@ from rich.text import Text
 
 from connectors import phone
 from connectors.crm.catalog import CATALOG
+from connectors.http import make_client
 from connectors.sandbox.serve import PROVIDERS, bind, running
 from connectors.sandbox.store import Crm, Entry
 from gateway import logs, schema
 from gateway.app import create_app
+from gateway.connections.providers import Providers
 from gateway.db.base import TenantId
 from gateway.db.engine import Database, utc_now
-from gateway.settings import Settings
+from gateway.parts import parts
+from gateway.settings import App, Settings
 from gateway.tenants import api_keys
 from gateway.tenants import queries as tenant_queries
 from gateway.tenants.keys import Keyring, check_keks, load_keks
@@ -135,7 +139,7 @@ async def run(*, crm: str, story: str, once: bool, console: Console | None = Non
         face = PROVIDERS[crm]()
         outage = _Outage(face)
         async with outage:
-            _point_at(crm, outage.origin)
+            providers = _registered(crm, outage.origin)
             settings = Settings(
                 database_url=f"sqlite+aiosqlite:///{Path(folder) / 'gateway.db'}",
                 redis_url="",
@@ -145,7 +149,7 @@ async def run(*, crm: str, story: str, once: bool, console: Console | None = Non
             logs.set_up(settings)
             await schema.migrate(settings.database_url)
             tenant_id, key = await _tenant(settings)
-            async with _served(settings, ours), httpx2.AsyncClient(trust_env=False, timeout=20) as client:
+            async with _served(settings, providers, ours), make_client() as client:
                 portal = face.vendor.portals[HUB]  # type: ignore[attr-defined]
                 scene = Scene(say, origin, portal.crm, client, key)
                 await _tell(scene, STORIES[story], crm, outage)
@@ -184,14 +188,15 @@ async def _connect(scene: Scene, crm: str) -> None:
     """Walk the sign-in as a person would: our Approve page, the CRM's consent page, back to us."""
     _act(scene, 1, f"Connecting {CATALOG[crm].manifest.name} by OAuth, as a person would")
     started = await scene.api("POST", "/v1/connections", {"provider": crm})
-    site = {"sec-fetch-site": "same-origin", "origin": scene.origin}
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as browser:
-        await browser.get(started["authorize_url"])  # the page that says who asks for what
-        approved = await browser.post(started["authorize_url"], headers=site)
-        consent = approved.headers.get("location", "")
-        agreed = await browser.get(f"{consent}&auto=approve&hub_id={HUB}")
-        back = await browser.get(agreed.headers["location"])
-        result = await browser.get(scene.origin + back.headers["location"].removeprefix(scene.origin))
+    browser = scene.client
+    await browser.get(started["authorize_url"])  # the page that says who asks for what
+    approved = await browser.post(
+        started["authorize_url"], headers={"sec-fetch-site": "same-origin", "origin": scene.origin}
+    )
+    cookie = {"cookie": approved.headers["set-cookie"].partition(";")[0]}  # what ties the sign-in to this browser
+    agreed = await browser.get(f"{approved.headers['location']}&auto=approve&hub_id={HUB}")
+    back = await browser.get(agreed.headers["location"], headers=cookie)
+    result = await browser.get(scene.origin + back.headers["location"].removeprefix(scene.origin), headers=cookie)
     if result.status_code != 200:
         raise DemoFailed(f"the sign-in ended on a page with status {result.status_code}")
     connections = (await scene.api("GET", "/v1/connections"))["items"]
@@ -465,8 +470,16 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _served(settings: Settings, listening: Any) -> AsyncIterator[None]:
-    server = _Server(uvicorn.Config(create_app(settings), lifespan="on", ws="none", access_log=False, log_config=None))
+async def _served(settings: Settings, providers: Providers, listening: Any) -> AsyncIterator[None]:
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings, opened=partial(parts, providers=providers)),
+            lifespan="on",
+            ws="none",
+            access_log=False,
+            log_config=None,
+        )
+    )
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         while not server.started:
@@ -479,16 +492,11 @@ async def _served(settings: Settings, listening: Any) -> AsyncIterator[None]:
         await task
 
 
-def _point_at(crm: str, origin: str) -> None:
-    """This process's own environment: the sandbox stands in for the vendor."""
-    for name, value in {
-        "CLIENT_ID": "sandbox-client",
-        "CLIENT_SECRET": "sandbox-secret",
-        "AUTH_URL": origin,
-        "TOKEN_URL": origin,
-        "API_URL": origin,
-    }.items():
-        os.environ[f"GATEWAY_{crm.upper()}_{name}"] = value
+def _registered(crm: str, origin: str) -> Providers:
+    """Our app at the sandbox, which stands in for the vendor."""
+    secret = SecretStr("sandbox-secret")
+    app = App(client_id="sandbox-client", client_secret=secret, auth_url=origin, token_url=origin, api_url=origin)
+    return Providers({crm: CATALOG[crm]}, lambda _: app)
 
 
 async def _tenant(settings: Settings) -> tuple[TenantId, str]:

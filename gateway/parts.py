@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway import bell
 from gateway.calls.intake import Intake
 from gateway.connections.open import Connections
+from gateway.connections.providers import Providers
 from gateway.db.engine import Database
 from gateway.lookup.find import Finder
 from gateway.settings import Settings
@@ -35,8 +36,11 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Everything a process needs, on the running loop. Raises `BadSealingKey` when the sealing keys are missing or wrong."""
+async def parts(settings: Settings, *, providers: Providers | None = None) -> AsyncIterator[Parts]:
+    """Everything a process needs, on the running loop. Raises `BadSealingKey` when the sealing keys are missing or wrong.
+
+    providers  the CRMs of this installation; by default those the environment names.
+    """
     db = Database(settings.database_url)
     redis = bell.connect(settings)
     rings = bell.connect_blocking(settings)
@@ -44,7 +48,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         keks = load_keks(settings)
         await check_keks(db, keks)
         keyring = Keyring(db, keks)
-        connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis)
+        connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis, providers=providers)
         finder = Finder(settings=settings, db=db, keyring=keyring, redis=redis, connections=connections)
         intake = Intake(settings=settings, db=db, keyring=keyring)
         try:

@@ -20,6 +20,7 @@ from connectors.crm.port import Stick, Sticking
 from connectors.crm.records import Kind, LogCall, Ref, Write
 from connectors.voice.events import CallNews
 from gateway.calls import queries as call_queries
+from gateway.calls.merge import customer_of
 from gateway.calls.tables import Call
 from gateway.connections import queries as connection_queries
 from gateway.connections.tables import Connection
@@ -152,17 +153,6 @@ async def _read(parts: Parts, tenant_id: TenantId, call_id: str, finder: Finder,
         known_as=known_as,
         zone=tenant.zone,
     )
-
-
-def customer_of(news: CallNews, *, region: str) -> str | None:
-    """E.164 of the person on the line: as the platform named them, else by direction. None if withheld or unreadable."""
-    if news.withheld or news.direction == "web":
-        return None
-    raw = news.customer_number or (news.to_number if news.direction == "outbound" else news.from_number)
-    if raw is None or phone.withheld(raw):
-        return None
-    number = phone.read(raw, region)
-    return None if number is None else phone.e164(number)
 
 
 def view_of(news: CallNews, *, customer: str | None, zone: str, received: datetime, region: str) -> CallView:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from connectors.voice.catalog import PLATFORMS
 from connectors.voice.events import CallEvent
 from connectors.voice.port import Incoming
-from gateway.rulesets.run import customer_of
+from gateway.calls.merge import customer_of
 from tests.connectors.voice.test_retell import sign
 from tests.flows.product import Product, installed
 from tests.flows.test_voice_samples import STORED, TABLE, sample

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from connectors.voice.events import Analysis, CallNews, Promise
+from gateway.calls.merge import customer_of
 from gateway.rulesets.facts import facts_of, seconds
-from gateway.rulesets.run import customer_of
 from rules.facts import MISSING
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
