@@ -35,10 +35,10 @@ async def serve(redis_url: str, listening: socket.socket) -> None:
         await send({"type": "http.response.body", "body": value})
 
     config = uvicorn.Config(app, lifespan="off", ws="none", access_log=False, log_config=None, server_header=False)
-    await _Server(config).serve(sockets=[listening])
+    await Server(config).serve(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says when it is ready, and treats its garbage as the gateway does."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,12 +51,17 @@ class _Server(uvicorn.Server):
         sys.stdout.flush()
 
 
-def main() -> None:
+def bound() -> socket.socket:
+    """A socket on a free port."""
     # The protocol is named because asyncio sets TCP_NODELAY only then, as for the gateway's own socket.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
+    return listening
+
+
+def main() -> None:
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(serve(sys.argv[1], listening))
+        runner.run(serve(sys.argv[1], bound()))
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class Stage:
         self.processes.append(process)
         return process
 
-    def load(self, plan: Plan) -> Result:
-        """Run one load client to its end. Raises when an answer was not a 200."""
+    def load(self, plan: Plan, *, status: str = "200") -> Result:
+        """Run one load client to its end. Raises when an answer was not a `status`."""
         done = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.load"],
             input=msgspec.json.encode(msgspec.structs.replace(plan, cpu=_cpus()[-1] if len(_cpus()) > 1 else None)),
@@ -60,8 +60,8 @@ class Stage:
         if done.returncode:
             raise RuntimeError(f"the load client failed: {done.stderr.decode()[-500:]}")
         result = msgspec.json.decode(done.stdout, type=Result)
-        if set(result.statuses) != {"200"}:
-            raise RuntimeError(f"answers other than 200: {result.statuses}; the last was {result.last[:300]}")
+        if set(result.statuses) != {status}:
+            raise RuntimeError(f"answers other than {status}: {result.statuses}; the last was {result.last[:300]}")
         return result
 
 
