@@ -91,6 +91,7 @@ def connect(settings: Settings) -> redis.Redis:
         socket_timeout=1.0,
         socket_connect_timeout=0.5,
         retry=AsyncRetry(NoBackoff(), 0),
+        driver_info=None,  # else each new connection reads redis-py's package metadata, a millisecond of the loop's time
     )
     return redis.Redis(connection_pool=pool)
 

@@ -125,8 +125,10 @@ NEUTRAL: Mapping[str, str] = {
 
 def nobody(status: str, e164: str | None, *, complete: bool, last_call: LastCall | None = None) -> Kept:
     """An answer without a person: unknown, withheld or pending."""
-    variables = {**NEUTRAL, "last_call_at": _text(last_call.at) if last_call else ""}
-    return Kept(status, complete, (), _ready(status, e164, None, (), variables))
+    if last_call is None:  # made five hundred times at once when a CRM hangs
+        number = b'"%b"' % e164.encode() if e164 else b"null"
+        return Kept(status, complete, (), b'"status":"%b","phone":%b,%b' % (status.encode(), number, _NOBODY))
+    return Kept(status, complete, (), _ready(status, e164, None, (), {**NEUTRAL, "last_call_at": _text(last_call.at)}))
 
 
 def somebody(
@@ -155,6 +157,8 @@ def somebody(
     whole = complete and all(one.record in contexts and contexts[one.record].complete for one in match.same[:DEEP])
     return Kept(match.status, whole, records, _ready(match.status, e164, contact, match.ranked, variables))
 
+
+_NOBODY = b'"contact":null,"matches":[],"variables":' + _ENCODER.encode(NEUTRAL)[:-1] + b","
 
 DEEP = 3  # records of one person whose context is read; more duplicates than that add requests, not facts
 

@@ -31,7 +31,7 @@ def read_number(text: str, region: str | None) -> Asked:
 
 @lru_cache(maxsize=8192)  # a voice agent asks again and again while one call lasts
 def _read(text: str, region: str | None) -> Asked:
-    if phone.withheld(text):
-        return Asked("withheld")
     number = phone.read(text, region)
-    return Asked("unknown") if number is None else Asked("known", number, phone.e164(number))
+    if number is None:
+        return Asked("withheld" if phone.withheld(text) else "unknown")
+    return Asked("known", number, phone.e164(number))
