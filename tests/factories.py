@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import SecretStr
+
+from connectors.crm.catalog import CATALOG, Provider
 from connectors.crm.records import CallLog, LogCall, Person, UpsertContact, Write
+from gateway.connections.providers import Providers
 from gateway.connections.tables import Connection, CrmAccount
 from gateway.crypto import new_kek_text, read_kek
 from gateway.db.base import TenantId, new_id
 from gateway.db.engine import Database, utc_now
 from gateway.outbox.plan import Promise, plan
+from gateway.settings import App
 from gateway.tenants.keys import Keyring, TenantKeys
 from gateway.tenants.tables import Tenant
 
@@ -52,6 +57,13 @@ async def books(url: str) -> AsyncIterator[Books]:
         yield Books(db, keyring, tenant_id, connection_id, await keyring.of(tenant_id))
     finally:
         await db.close()
+
+
+def providers_at(origin: str, catalog: Mapping[str, Provider] = CATALOG) -> Providers:
+    """The CRMs of the catalogue, each with a sandbox at `origin` standing in for the vendor."""
+    secret = SecretStr("sandbox-secret")
+    app = App(client_id="sandbox-client", client_secret=secret, auth_url=origin, token_url=origin, api_url=origin)
+    return Providers(catalog, lambda _: app)
 
 
 async def make_tenant(db: Database, keyring: Keyring, name: str = "Acme SA") -> TenantId:

@@ -30,7 +30,6 @@ from connectors.crm.records import CallLog, LogCall, Person
 from connectors.http import make_client
 from connectors.request import Request
 from gateway import bell, schema
-from gateway.connections.providers import Providers
 from gateway.crypto import new_kek_text
 from gateway.db.base import TenantId
 from gateway.delivery.drain import Drains
@@ -40,8 +39,7 @@ from gateway.parts import Parts
 from gateway.parts import parts as opened_parts
 from gateway.settings import Settings
 from tests.benchmarks.figures import Figure, Target, against_floor
-from tests.chaos.story import CLIENT
-from tests.factories import promise
+from tests.factories import promise, providers_at
 from tests.gateway.connections.connecting import AURORA, connected, make_tenant
 from tests.processes import Process, gateway_environment, new_folder
 from tests.servers import Postgres, Redis
@@ -59,7 +57,6 @@ async def stage(postgres: Postgres, redis: Redis, *, senders: int) -> AsyncItera
     log = new_folder("bench") / "sandbox.log"
     with Process([sys.executable, "-c", SANDBOX], log, gateway_environment({})) as sandbox:
         origin = sandbox.wait_for_line(r"sandbox: (http\S+)").group(1)
-        os.environ.update({**CLIENT, **{f"GATEWAY_HUBSPOT_{what}_URL": origin for what in ("AUTH", "TOKEN", "API")}})
         unlimited = {name: _unlimited(one) for name, one in CATALOG.items()}
         settings = Settings(
             database_url=postgres.url,
@@ -67,8 +64,7 @@ async def stage(postgres: Postgres, redis: Redis, *, senders: int) -> AsyncItera
             sealing_keys=(SecretStr(new_kek_text()),),
             connection_senders=senders,
         )
-        async with opened_parts(settings) as parts:
-            parts.connections.providers = Providers(unlimited)
+        async with opened_parts(settings, providers=providers_at(origin, unlimited)) as parts:
             tenant_id = await make_tenant(parts)
             yield parts, tenant_id, await connected(parts, tenant_id, account=AURORA), origin
 

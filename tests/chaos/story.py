@@ -8,7 +8,6 @@ is about, or without them.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import tempfile
@@ -44,6 +43,7 @@ from gateway.outbox.tables import Attempt, Delivery
 from gateway.parts import Parts
 from gateway.parts import parts as opened_parts
 from gateway.settings import Settings
+from tests.factories import providers_at
 from tests.gateway.connections.connecting import connected, make_tenant
 from tests.processes import Gateway, Process
 from tests.servers import Postgres, Redis
@@ -146,10 +146,9 @@ async def staged(seed: int, size: Size, postgres: Postgres, redis_server: Redis)
             **CLIENT,
             **{f"GATEWAY_HUBSPOT_{what}_URL": origin for what in ("AUTH", "TOKEN", "API")},
         }
-        os.environ.update({name: value for name, value in given.items() if name.startswith("GATEWAY_HUBSPOT_")})
         settings = Settings(database_url=postgres.url, redis_url=redis_server.url, sealing_keys=(SecretStr(key),))
         gateway = Gateway(given, Path(tempfile.mkdtemp(prefix="chaos-")))
-        async with opened_parts(settings) as parts:
+        async with opened_parts(settings, providers=providers_at(origin)) as parts:
             lanes = {}
             for portal in portals:
                 tenant_id = await make_tenant(parts, f"Tenant of {portal.name}")
