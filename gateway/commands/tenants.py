@@ -29,7 +29,8 @@ def create(
             try:
                 row = await queries.create(session, keyring, name=name, region=region, zone=zone, now=utc_now())
             except ValueError as wrong:
-                raise Failed(str(wrong), code=2) from None
+                given = f"{region}, {zone}" if zone else region
+                raise Failed(f"{given}: {wrong}", code=2) from None
             return {"id": row.id, "name": row.name}
 
     made = run(work())

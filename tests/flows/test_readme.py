@@ -20,7 +20,7 @@ BY_HAND = "tests.flows.test_readme_commands:test_by_hand_in_one_process"
 SEVERAL = "tests.flows.test_readme_commands:test_on_several_machines"
 RUN_BY = {
     r"make (demo|test|check|bench|chaos|setup)( [A-Z]+=\S+)*": "tests.flows.test_make:test_a_target_sets_up_and_then_runs",
-    r"\.venv/bin/gateway demo --picture docs/demo\.svg": "tests.flows.test_demo:test_the_picture_is_of_the_run",
+    r"\.venv/bin/gateway demo --picture docs/demo\.svg": "tests.flows.test_demo:test_a_story_is_told_to_its_end",
     r"\.venv/bin/gateway (serve|sandbox hubspot)": BY_HAND,
     r"export (GATEWAY_HUBSPOT_\w+=\S+ ?)+": BY_HAND,
     r"export PATH=.+": BY_HAND,
