@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from urllib.request import Request, urlopen
 
 import msgspec
-from pydantic import SecretStr
 
 from connectors.crm.records import Activity, Company, Contact, Context, Deal, Kind, Owner, Phone
 from gateway.db.base import TenantId
@@ -26,14 +22,10 @@ from gateway.directory.cache import CallerCache
 from gateway.directory.reach import Reach
 from gateway.lookup.answer import Found, somebody
 from gateway.lookup.match import Candidate, decide
-from gateway.parts import Parts
-from gateway.parts import parts as opened_parts
-from gateway.settings import Settings
 from tests.benchmarks.figures import Figure, Target, against_floor
 from tests.benchmarks.floor import KEY as FLOOR_KEY
 from tests.benchmarks.load import Plan, Result
 from tests.benchmarks.stage import Stage, cpu_seconds, pin
-from tests.gateway.connections.connecting import connected
 from tests.processes import Process
 
 NUMBERS = 1000
@@ -50,11 +42,9 @@ class Server:
 
 def run(stage: Stage) -> Iterator[Figure]:
     """All figures of lookup, one after the other."""
-    tenant = json.loads(stage.gateway.run("tenant", "create", "Bench SA", "--region", "CH", "--json"))["id"]
-    scopes = "lookup,events,read,operate,admin"
-    key = json.loads(stage.gateway.run("key", "create", tenant, "--scopes", scopes, "--json"))["key"]
+    tenant_id, key = stage.tenant()
     ask = _asker(key)
-    asyncio.run(_warm(stage, TenantId(tenant)))
+    asyncio.run(_warm(stage, tenant_id))
     process, address = stage.gateway.serve(more={"GATEWAY_CALLER_FRESH": "3600", "GATEWAY_CALLER_KEPT": "7200"})
     ours = Server(process, int(address.rpartition(":")[2]))
     floor_process = stage.start("tests.benchmarks.floor", stage.redis.url, name="floor")
@@ -66,7 +56,7 @@ def run(stage: Stage) -> Iterator[Figure]:
     yield _warm_latency(stage, ours, floor, ask)
     floor_process.stop()
     process.stop()
-    yield from _cold(stage, TenantId(tenant), ask)
+    yield from _cold(stage, tenant_id, ask)
 
 
 Ask = Callable[..., Plan]
@@ -142,7 +132,7 @@ def _warm_latency(stage: Stage, ours: Server, floor: Server, ask: Ask) -> Figure
 
 async def _warm(stage: Stage, tenant_id: TenantId) -> None:
     """Leave in Redis what searches for a thousand people would have left."""
-    async with _parts(stage) as parts:
+    async with stage.parts() as parts:
         keys, cache = await parts.keyring.of(tenant_id), CallerCache(Reach(parts.redis))
         for n in range(NUMBERS):
             one = _contact(n)
@@ -188,16 +178,12 @@ _CONTEXT = Context(
 
 def _cold(stage: Stage, tenant_id: TenantId, ask: Ask) -> Iterator[Figure]:
     """No number is in the cache, and the CRM takes requests and says nothing."""
-    sandbox = stage.gateway.start("sandbox", "hubspot", "--port", "0")
-    crm = sandbox.wait_for_line(r"http://127\.0\.0\.1:\d+").group()
-    urls = {f"GATEWAY_HUBSPOT_{what}_URL": crm for what in ("AUTH", "TOKEN", "API")}
-    with _environment({**{name: stage.settings[name] for name in stage.settings if "HUBSPOT" in name}, **urls}):
-        asyncio.run(_connect(stage, tenant_id))
-    _post(f"{crm}/_sandbox/faults", {"kind": "hang", "path": "/crm/*"})
-    process, address = stage.gateway.serve(more=urls)
+    crm = stage.sandbox()
+    asyncio.run(stage.connect(tenant_id))
+    crm.break_down(kind="hang", path="/crm/*")
+    process, address = stage.gateway.serve()
     port = int(address.rpartition(":")[2])
     pin(process.pid, measured=True)
-    pin(sandbox.pid, measured=False)
 
     def cold(first: int, count: int) -> tuple[str, ...]:
         return tuple(json.dumps({"phone": f"+4143{first + n:07}"}) for n in range(count))
@@ -214,36 +200,4 @@ def _cold(stage: Stage, tenant_id: TenantId, ask: Ask) -> Iterator[Figure]:
     name = f"{count:,} cold lookups at 50/s, CRM hanging: slowest"
     yield Figure(name, result.most, "ms", target=ALL_IN_TIME)
     process.stop()
-    sandbox.stop()
-
-
-async def _connect(stage: Stage, tenant_id: TenantId) -> None:
-    async with _parts(stage) as parts:
-        await connected(parts, tenant_id)
-
-
-def _parts(stage: Stage) -> AbstractAsyncContextManager[Parts]:
-    return opened_parts(
-        Settings(
-            database_url=stage.postgres.url,
-            redis_url=stage.redis.url,
-            sealing_keys=(SecretStr(stage.settings["GATEWAY_SEALING_KEYS"]),),
-        )
-    )
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _post(url: str, body: object) -> None:
-    request = Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urlopen(request, timeout=10) as answer:
-        assert answer.status < 300
+    crm.process.stop()

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import msgspec
 import psutil
 
 from gateway.crypto import new_kek_text
+from gateway.db.base import TenantId
+from gateway.parts import Parts
+from gateway.parts import parts as opened_parts
+from gateway.settings import Settings
 from tests import servers
 from tests.benchmarks.load import Plan, Result
+from tests.gateway.connections.connecting import connected
 from tests.processes import PROJECT, Gateway, Process, gateway_environment, new_folder, remove_folder
 
 CLIENT = {"GATEWAY_HUBSPOT_CLIENT_ID": "sandbox-client", "GATEWAY_HUBSPOT_CLIENT_SECRET": "sandbox-secret"}
+
+
+@dataclass(frozen=True)
+class Crm:
+    """A sandbox in its own process."""
+
+    process: Process
+    origin: str
+
+    def break_down(self, **fault: object) -> None:
+        """Arm a fault (`connectors.sandbox.faults.Fault`, durations in seconds) until it is mended."""
+        self._do("POST", json.dumps(fault).encode())
+
+    def mend(self) -> None:
+        self._do("DELETE", None)
+
+    def _do(self, method: str, body: bytes | None) -> None:
+        with urlopen(Request(f"{self.origin}/_sandbox/faults", body, method=method), timeout=10) as answer:
+            assert answer.status < 300
 
 
 @dataclass
@@ -35,6 +62,38 @@ class Stage:
     folder: Path
     quick: bool
     processes: list[Process] = field(default_factory=list)
+
+    def tenant(self) -> tuple[TenantId, str]:
+        """A new tenant and a key of it that may do everything."""
+        made = json.loads(self.gateway.run("tenant", "create", "Bench SA", "--region", "CH", "--json"))
+        scopes = "lookup,events,read,operate,admin"
+        key = json.loads(self.gateway.run("key", "create", made["id"], "--scopes", scopes, "--json"))
+        return TenantId(made["id"]), key["key"]
+
+    def sandbox(self) -> Crm:
+        """A HubSpot of our own, in its own process; gateways that are started from now on use it."""
+        process = self.gateway.start("sandbox", "hubspot", "--port", "0")
+        origin = process.wait_for_line(r"http://127\.0\.0\.1:\d+").group()
+        self.gateway.settings.update({f"GATEWAY_HUBSPOT_{what}_URL": origin for what in ("AUTH", "TOKEN", "API")})
+        pin(process.pid, measured=False)
+        return Crm(process, origin)
+
+    async def connect(self, tenant_id: TenantId) -> str:
+        """Connect the tenant to the sandbox, as a person would by OAuth; the connection's id."""
+        async with self.parts() as parts:
+            return await connected(parts, tenant_id)
+
+    @asynccontextmanager
+    async def parts(self) -> AsyncIterator[Parts]:
+        """The parts of a gateway process, in this one."""
+        before = dict(os.environ)
+        os.environ.update(self.settings)
+        try:
+            async with opened_parts(Settings()) as parts:
+                yield parts
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     @property
     def settings(self) -> Mapping[str, str]:
