@@ -17,10 +17,11 @@ from connectors.voice.events import CallEvent
 from connectors.voice.scrub import strip_secrets
 from gateway.calls import merge, ripe
 from gateway.calls.batches import Batches
-from gateway.calls.store import Prepared, Taken, columns_of, statements_of
+from gateway.calls.store import EVENT_COLUMNS, Prepared, Taken, columns_of, statements_of
 from gateway.calls.terms import Terms, TermsOf
 from gateway.db.base import TenantId, new_id
 from gateway.db.engine import Database, utc_now
+from gateway.db.rows import parameters
 from gateway.settings import Settings
 from gateway.tenants.keys import Keyring, TenantKeys
 
@@ -132,7 +133,8 @@ class Intake:
         )
         row |= {"raw_until": row["raw_until"] or row["received_at"] + EVENT_KEPT, "call_id": None}
         async with self._db.transaction(tenant_id) as session:
-            await session.execute(statements_of(session).event, row)
+            statements = statements_of(session)
+            await session.execute(statements.event, parameters(statements.dialect, EVENT_COLUMNS, [row]))
 
 
 def _event_row(

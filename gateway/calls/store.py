@@ -24,6 +24,7 @@ from gateway.calls.tables import Call, CallAlias
 from gateway.calls.tables import CallEvent as EventRow
 from gateway.calls.terms import Terms
 from gateway.db.base import TenantId
+from gateway.db.rows import insert_many, parameters
 from gateway.tenants.keys import TenantKeys
 
 _MERGED = msgspec.json.Decoder(Merged)
@@ -71,9 +72,11 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
     Answers in the same order. Rows are locked in one order everywhere, so two of these never wait for each other.
     """
     statements = statements_of(session)
+    connection = await session.connection()  # no objects are mapped here: the session's own way costs as much again
     ids = [one.event.call_id or await _by_alias(session, one) for one in events]
     rows = [{**one.call, "external_id": external_id} for one, external_id in zip(events, ids, strict=True)]
-    found = await session.execute(statements.call, sorted(rows, key=lambda row: (row["external_id"], row["source"])))
+    rows.sort(key=lambda row: (row["external_id"], row["source"]))
+    found = await connection.execute(statements.call, parameters(statements.dialect, CALL_COLUMNS, rows))
     standing = {(row.external_id, row.source): row for row in found}
     befores = [standing[external_id, one.source] for one, external_id in zip(events, ids, strict=True)]
 
@@ -83,13 +86,11 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
         one.became or ("stored" if new else "merged" if change else "nothing new")
         for one, new, change in zip(events, fresh, changes, strict=True)
     ]
-    kept = await session.execute(
-        statements.event,
-        [
-            {**one.row, "call_id": before.id, "became": word}
-            for one, before, word in zip(events, befores, became, strict=True)
-        ],
-    )
+    rows = [
+        {**one.row, "call_id": before.id, "became": word}
+        for one, before, word in zip(events, befores, became, strict=True)
+    ]
+    kept = await connection.execute(statements.event, parameters(statements.dialect, EVENT_COLUMNS, rows))
     first = set(kept.scalars())  # the others came before
 
     aliases: list[dict[str, Any]] = []
@@ -210,14 +211,52 @@ def _aliases(one: Prepared, call_id: str) -> Sequence[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Statements:
-    """Built once: building them anew costs more than sending them."""
+    """Built once: building them anew costs more than sending them. `call` and `event` take `parameters` of their columns."""
 
+    dialect: str
     call: Any
     event: Any
     aliases: Any
     changes: Any
 
 
+CALL_COLUMNS = (
+    "tenant_id",
+    "id",
+    "source",
+    "external_id",
+    "state",
+    "direction",
+    "ended",
+    "complete",
+    "news",
+    "person",
+    "subject_index",
+    "index_version",
+    "lookup_id",
+    "received_at",
+    "updated_at",
+    "started_at",
+    "grace_until",
+    "plan_at",
+    "planned_at",
+    "transcript_until",
+    "people_until",
+    "kept_until",
+)
+EVENT_COLUMNS = (
+    "tenant_id",
+    "id",
+    "source",
+    "dedupe",
+    "name",
+    "became",
+    "call_id",
+    "raw",
+    "received_at",
+    "raw_until",
+    "subject_index",
+)
 _READ_BACK = (
     "id",
     "external_id",
@@ -243,15 +282,16 @@ def statements_of(session: AsyncSession) -> Statements:
 def _built(dialect: str) -> Statements:
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     calls, events, aliases = (_table(one) for one in (Call, EventRow, CallAlias))
-    call = insert(calls)
+    call = insert_many(dialect, calls, CALL_COLUMNS)
     return Statements(
+        dialect=dialect,
         call=call.on_conflict_do_update(
             index_elements=["tenant_id", "external_id", "source"],
             set_={
                 "external_id": call.excluded.external_id
             },  # changes nothing, locks the row, and answers what is in it
         ).returning(*(calls.c[name] for name in _READ_BACK)),
-        event=insert(events)
+        event=insert_many(dialect, events, EVENT_COLUMNS)
         .on_conflict_do_nothing(index_elements=["tenant_id", "source", "dedupe"])
         .returning(events.c.id),
         aliases=insert(aliases).on_conflict_do_nothing(),
