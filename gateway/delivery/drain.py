@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 SLICE = timedelta(seconds=20)  # one connection's turn; the relay rings again for what is left
 AHEAD = 4  # lanes claimed per sender: one transaction for many. What is not sent in time is handed back
-TOGETHER = timedelta(milliseconds=40)  # results recorded in one transaction, if they come within this time
+TOGETHER = timedelta(milliseconds=20)  # results recorded in one transaction, if they come within this time
+TOGETHER_BUSY = timedelta(milliseconds=200)  # the same while more is claimed than can be sent: nobody waits for it
 MOST_TOGETHER = 100
 
 Wrote = Callable[[TenantId, str, Write, Record], Awaitable[None]]
@@ -132,6 +133,7 @@ class _Turn:
         self._halted = False  # the grant is gone, the account fails or refuses: claim nothing more in this turn
         self._done: asyncio.Queue[tuple[Claim, LaneResult]] = asyncio.Queue(MOST_TOGETHER * 2)
         self._unrecorded = 0
+        self._busy = False
         self._news = asyncio.Event()  # something was recorded, or rung for: there may be more to claim
         self.more = False
 
@@ -163,6 +165,7 @@ class _Turn:
                     claiming, hungry = asyncio.create_task(self._claim(wanted)), False
                 while claimed and len(sending) < most:
                     sending.add(asyncio.create_task(self._send(claimed.popleft())))
+                self._busy = bool(claimed)
                 if not sending and claiming is None and (over or not (self._unrecorded or self._news.is_set())):
                     self.more = over and not self._halted
                     break
@@ -219,7 +222,7 @@ class _Turn:
         """Record results as they come, many in one transaction; after a failure the leases run out and somebody looks."""
         while True:
             batch = [await self._done.get()]
-            closes = time.monotonic() + TOGETHER.total_seconds()
+            closes = time.monotonic() + (TOGETHER_BUSY if self._busy else TOGETHER).total_seconds()
             while len(batch) < MOST_TOGETHER and (left := closes - time.monotonic()) > 0:
                 try:
                     batch.append(await asyncio.wait_for(self._done.get(), left))

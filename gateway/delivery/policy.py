@@ -26,7 +26,7 @@ MOST_CLAIMS = (
     6  # claims without a record: a worker dies on it. Frozen ones brought innocent rows to four (delivery.md §3)
 )
 _FIRST = timedelta(seconds=2)
-_LONGEST = timedelta(minutes=10)
+_LONGEST = timedelta(minutes=2)  # then a CRM that is back is noticed by the last delivery too
 _NEVER_SOONER = timedelta(milliseconds=250)
 
 
@@ -126,7 +126,7 @@ def after_look(error: ConnectorError, *, attempt: int, waits: int, settle: timed
 
 
 def backoff(times: int) -> timedelta:
-    """Full jitter: anywhere between a moment and 2 s · 2^times, at most ten minutes."""
+    """Full jitter: anywhere between a moment and 2 s · 2^times, at most two minutes."""
     ceiling = min(_FIRST * float(1 << min(max(times, 0), 12)), _LONGEST)
     return max(_NEVER_SOONER, ceiling * random.random())
 

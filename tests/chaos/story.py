@@ -62,10 +62,10 @@ class Size:
     calls: int = 2  # per person, four writes each for the first, three for the others
     workers: int = 2
     trouble: timedelta = timedelta(seconds=30)
-    patience: timedelta = timedelta(seconds=150)
+    patience: timedelta = timedelta(seconds=240)
 
 
-SHORT = Size(accounts=2, people=8, calls=2, trouble=timedelta(seconds=5), patience=timedelta(seconds=80))
+SHORT = Size(accounts=2, people=8, calls=2, trouble=timedelta(seconds=5), patience=timedelta(seconds=150))
 
 
 @dataclass
