@@ -120,8 +120,10 @@ async def _sorry(request: Request, problem: Problem) -> Response:
 router = new_router()
 
 
+@router.get("/")
 @router.get("/console")
 async def home() -> Response:
+    """Whoever opens the address that `gateway serve` prints is led to the pages."""
     return see_other(HOME)
 
 

@@ -42,6 +42,14 @@ def browser(web: Web) -> Browser:
     return Browser(web.anyone("127.0.0.1"))
 
 
+@pytest.mark.parametrize("address", ["/", "/console"])
+async def test_the_bare_address_leads_to_the_pages(browser: Browser, address: str) -> None:
+    """`gateway serve` prints it, and terminals make it a link."""
+    await browser.get(address)
+    assert browser.status == 200
+    assert "Sign in" in browser.page
+
+
 async def test_a_link_opens_the_pages_once_and_only_by_its_button(
     web: Web, tenant_id: TenantId, browser: Browser
 ) -> None:
