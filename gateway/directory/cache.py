@@ -103,24 +103,25 @@ class Together:
 
     async def _read_on(self) -> None:
         me, loop = asyncio.current_task(), asyncio.get_running_loop()
-        while self._reader is me:
-            if not self._waiting:
-                self._idle = loop.create_future()
+        async with self._reach.redis.client() as mine:  # one connection for good: taking it from the pool costs as much
+            while self._reader is me:
+                if not self._waiting:
+                    self._idle = loop.create_future()
+                    try:
+                        await self._idle
+                    finally:
+                        self._idle = None
+                batch = _Batch(self._waiting)
+                self._waiting = []
+                batch.timer = loop.call_later(self._half, self._slow, batch, 1)
                 try:
-                    await self._idle
-                finally:
-                    self._idle = None
-            batch = _Batch(self._waiting)
-            self._waiting = []
-            batch.timer = loop.call_later(self._half, self._slow, batch, 1)
-            try:
-                values = await self._reach.redis.mget(list(batch.places))
-                self._reach.answered()
-                batch.answer(cast(list[bytes | None], values))
-            except (RedisError, OSError, TimeoutError) as error:
-                self._reach.failed(type(error).__name__)
-            finally:  # whatever happened: somebody is on the line and must not wait for a future that nobody sets
-                batch.answer(None)
+                    values = await mine.mget(list(batch.places))
+                    self._reach.answered()
+                    batch.answer(cast(list[bytes | None], values))
+                except (RedisError, OSError, TimeoutError) as error:
+                    self._reach.failed(type(error).__name__)
+                finally:  # whatever happened: somebody is on the line and must not wait for a future nobody sets
+                    batch.answer(None)
 
     def _slow(self, batch: _Batch, halves: int) -> None:
         """Half of the patience is over.
@@ -147,7 +148,11 @@ class Together:
         if self._reader is task:
             self._reader = None
             self._give_up_waiting()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, RedisError | OSError):  # not even a connection could be had
+            self._reach.failed(type(error).__name__)
+        else:
             log.error("reader_broke", exc_info=error)
 
 

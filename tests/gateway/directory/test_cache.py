@@ -143,6 +143,14 @@ class Counting:
         self.fails: Exception | None = None
         self.hangs = False
 
+    def client(self) -> "Counting":
+        return self
+
+    async def __aenter__(self) -> "Counting":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
     async def mget(self, keys: list[str]) -> list[bytes | None]:
         self.asked.append(keys)
         if self.hangs:
@@ -226,3 +234,9 @@ async def test_who_waits_for_redis_waits_only_so_long() -> None:
         await reach.within(broken)
     with pytest.raises(RedisAway):
         await reach.within(lambda: asyncio.sleep(0))
+
+
+async def test_a_redis_that_was_never_there_is_away() -> None:
+    cache, keys = CallerCache(Reach(connect(Settings(redis_url="redis://127.0.0.1:1/0")))), tenant()
+    assert await cache.get(keys, keys.index("+41446681800")) is None
+    assert (await cache.claim(keys, keys.index("+41446681800"), "t", lease=LEASE))[0] is Claim.REDIS_AWAY
