@@ -26,7 +26,7 @@ RUN_BY = {
     r"export PATH=.+": BY_HAND,
     r"(KEY=\$\()?gateway (tenant create|key create|key list|console|endpoint create|endpoint list|connection list) .+": BY_HAND,
     r"curl .+": BY_HAND,
-    r"gateway key new-sealing > sealing-keys": SEVERAL,
+    r"umask 077|gateway key new-sealing > sealing-keys": SEVERAL,
     r"gateway (migrate|worker|relay|doctor|key rotate|serve --host 0\.0\.0\.0 --port 8000)": SEVERAL,
     r"docker compose up( --build)?( --scale worker=\d+)?": "tests.flows.test_compose:test_the_command_exists",
 }

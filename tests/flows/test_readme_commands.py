@@ -122,6 +122,15 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         someone.close()
 
 
+def test_the_secrets_it_makes_are_not_committed() -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not on PATH: what .gitignore leaves out was not checked")
+    for name in ("gateway.key", "gateway.db", "sealing-keys", "retell.key", ".env"):
+        asked = ["git", "check-ignore", "--quiet", "--no-index", name]
+        done = subprocess.run(asked, cwd=PROJECT, capture_output=True, check=False)
+        assert done.returncode in (0, 128), f"{name} is not in .gitignore"  # 128: not a repository
+
+
 def test_by_hand_in_one_process(reader: Reader) -> None:
     """From nothing to a call in the CRM, a platform's endpoint, and a dead letter replayed: all that the README types."""
     first, second, third, lookup, post, read = blocks("By hand, in one process")
@@ -265,6 +274,7 @@ def test_on_several_machines(production: Reader) -> None:
     """Roles, migration, the three processes, doctor, and a rotation of the sealing key."""
     prepare, processes, doctor, rotate, _compose = blocks("On PostgreSQL and Redis, on several machines")
     production.type(prepare)
+    assert (production.folder / "sealing-keys").stat().st_mode & 0o777 == 0o600
     serve, worker, relay = processes.splitlines()
     address = production.start(serve, r"ready at http://127\.0\.0\.1:\d+").output().split("ready at ")[1].split()[0]
     production.start(worker, r"\bready\b")
