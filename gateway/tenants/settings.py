@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
@@ -42,6 +42,19 @@ class Retention(BaseModel):
     recording_links: bool = Field(default=False, description="Whether links to recordings are kept at all.")
 
 
+class PromptFields(BaseModel):
+    """What may stand in a voice agent's prompt beyond names, language, counts and the like (security.md §7)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    last_call_summary: Literal["always", "verified", "never"] = Field(
+        default="never", description="The summary of our last call: free text, which a caller spoke."
+    )
+    name_when_unsigned: bool = Field(
+        default=False, description="Salutation and last name also at endpoints that only their address protects."
+    )
+
+
 class TenantDocument(BaseModel):
     """What a tenant decides for itself. A PUT replaces the whole document."""
 
@@ -73,6 +86,7 @@ class TenantDocument(BaseModel):
     languages: tuple[Language, ...] = Field(default=(), max_length=10, description="In order of preference.")
     own_numbers: tuple[Number, ...] = Field(default=(), max_length=200, description="The tenant's own numbers, E.164.")
     retention: Retention = Retention()
+    prompt_fields: PromptFields = PromptFields()
     profiling_purpose: str | None = Field(
         default=None, max_length=300, description="Why mood and scores are worked out. Without one they are not."
     )
