@@ -12,10 +12,10 @@ import random
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
@@ -47,6 +47,7 @@ LONGEST_STOP = timedelta(seconds=20)  # then what is still being sent is left to
 ring = bell.ring_answered  # the name jobs are stored under; it stays
 
 Work = Callable[[str], Awaitable[None]]
+Answer = TypeVar("Answer")
 
 
 class Hands:
@@ -218,4 +219,14 @@ async def _main(settings: Settings) -> None:
 
 def main(settings: Settings) -> None:
     """`gateway worker`: until SIGTERM or SIGINT, which hands back what is not being sent."""
-    asyncio.run(_main(settings))
+    run_on_loop(_main(settings))
+
+
+def run_on_loop(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run on the loop that uvicorn takes, where it is to be had: sending is what a worker does."""
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

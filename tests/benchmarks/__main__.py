@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.benchmarks import ingest, lookup, memory
+from tests.benchmarks import delivery, ingest, lookup, memory
 from tests.benchmarks.figures import Figure, show, write
 from tests.benchmarks.stage import Stage, staged
 
 BENCHMARKS: Sequence[tuple[str, Callable[[Stage], Iterator[Figure]]]] = (
     ("lookup", lookup.run),
     ("ingest", ingest.measure),
+    ("delivery", delivery.run),
     ("memory", memory.run),
 )
 """Each yields its figures on a stage of its own; `BENCH_ONLY=lookup,…` picks some."""

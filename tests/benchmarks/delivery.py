@@ -12,7 +12,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,7 +38,9 @@ from gateway.outbox.tables import Delivery
 from gateway.parts import Parts
 from gateway.parts import parts as opened_parts
 from gateway.settings import Settings
+from gateway.worker import run_on_loop
 from tests.benchmarks.figures import Figure, Target, against_floor
+from tests.benchmarks.stage import Stage, pin
 from tests.factories import promise, providers_at
 from tests.gateway.connections.connecting import AURORA, connected, make_tenant
 from tests.processes import Process, gateway_environment, new_folder
@@ -51,11 +53,14 @@ _sync: httpx2.Client | None = None
 
 
 @asynccontextmanager
-async def stage(postgres: Postgres, redis: Redis, *, senders: int) -> AsyncIterator[tuple[Parts, TenantId, str, str]]:
+async def connected_to_sandbox(
+    postgres: Postgres, redis: Redis, *, senders: int
+) -> AsyncIterator[tuple[Parts, TenantId, str, str]]:
     """Parts, a tenant with a connection to a sandbox in its own process, and that sandbox's origin."""
     await schema.migrate(postgres.url)
     log = new_folder("bench") / "sandbox.log"
     with Process([sys.executable, "-c", SANDBOX], log, gateway_environment({})) as sandbox:
+        pin(sandbox.pid, measured=False)
         origin = sandbox.wait_for_line(r"sandbox: (http\S+)").group(1)
         unlimited = {name: _unlimited(one) for name, one in CATALOG.items()}
         settings = Settings(
@@ -77,6 +82,17 @@ def _unlimited(provider: Provider) -> Provider:
     return dataclasses.replace(provider, manifest=unlimited, read_limits=lambda _request, _reply: ())
 
 
+def run(stage: Stage) -> Iterator[Figure]:
+    """Delivery's two figures."""
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    pin(os.getpid(), measured=True)  # this process is what is measured; the sandbox has the other CPU
+    try:
+        yield from run_on_loop(measure(stage.postgres, stage.redis, rounds=1 if stage.quick else ROUNDS))
+    finally:
+        if before:
+            os.sched_setaffinity(0, before)
+
+
 async def measure(postgres: Postgres, redis: Redis, *, concurrency: int = 16, rounds: int = ROUNDS) -> list[Figure]:
     """Deliveries a second: ours, the floor's, RQ's; interleaved, each of ours between two floors."""
     rates: dict[str, list[float]] = {"ours": [], "floor": [], "rq": []}
@@ -86,7 +102,7 @@ async def measure(postgres: Postgres, redis: Redis, *, concurrency: int = 16, ro
         rates[name].append(told[0])
         spent[name].append(told[1])
 
-    async with stage(postgres, redis, senders=concurrency) as (parts, tenant_id, connection_id, origin):
+    async with connected_to_sandbox(postgres, redis, senders=concurrency) as (parts, tenant_id, connection_id, origin):
         opened = await parts.connections.open(tenant_id, connection_id)
         (request,) = opened.crm.preview(call(0))
         token = await parts.connections.tokens.token(tenant_id, connection_id)
