@@ -62,6 +62,7 @@ def _read(raw: str, region: str | None) -> PhoneNumber | None:
     return national
 
 
+@lru_cache(maxsize=8192)
 def withheld(raw: str | None) -> bool:
     """Whether the caller hides the number: nothing at all, a word that says so, or its keypad spelling.
 
@@ -132,11 +133,14 @@ def same(number: PhoneNumber, raw: str | None, region: str | None = None) -> Lit
 def _dialled(raw: str) -> str:
     """The part of `raw` that is dialled: out of its SIP or tel URI, without control characters, cut to `LONGEST_TEXT`."""
     text = raw[:LONGEST_TEXT]
-    if tel := _TEL.match(text):
-        return tel["tel"]
-    if sip := _SIP.match(text):
-        text = unquote(sip["user"])
-    return "".join(character for character in text if character.isprintable()).strip()
+    if ":" in text:
+        if tel := _TEL.match(text):
+            return tel["tel"]
+        if sip := _SIP.match(text):
+            text = unquote(sip["user"])
+    if not text.isprintable():
+        text = "".join(character for character in text if character.isprintable())
+    return text.strip()
 
 
 def _is_sip_with_user(raw: str) -> bool:

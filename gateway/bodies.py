@@ -77,12 +77,18 @@ def safe_json(headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
     """`body` as JSON that every store takes. Empty stays empty. Raises `WrongMediaType`, `BadRequest`."""
     if not body:
         return body
+    value = read_json(headers, body)
+    return msgspec.json.encode(value) if b"\\u" in body or not body.isascii() else body
+
+
+def read_json(headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
+    """The value of `body`, which is not empty, as every store takes it. Raises `WrongMediaType`, `BadRequest`."""
     kind = next((value for name, value in headers if name == b"content-type"), b"")
-    essence = kind.split(b";", 1)[0].strip().lower()
-    if essence != b"application/json" and not (essence.startswith(b"application/") and essence.endswith(b"+json")):
-        raise WrongMediaType(errors=[FieldError("header.content-type", "must be application/json")])
+    if kind != b"application/json":
+        essence = kind.split(b";", 1)[0].strip().lower()
+        if essence != b"application/json" and not (essence.startswith(b"application/") and essence.endswith(b"+json")):
+            raise WrongMediaType(errors=[FieldError("header.content-type", "must be application/json")])
     try:
-        value = parse_json(body)
+        return parse_json(body)
     except BadJson as bad:
         raise BadRequest(errors=[FieldError("body", f"is not JSON we take: {bad}")]) from None
-    return msgspec.json.encode(value) if b"\\u" in body or not body.isascii() else body

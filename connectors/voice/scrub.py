@@ -13,6 +13,21 @@ from typing import Any
 _SECRET_KEY = re.compile(r"secret|token|password|authorization|api_?key", re.IGNORECASE)
 
 
+_SECRET_WORDS = ("secret", "token", "password", "authorization", "apikey", "api_key")
+
+
+def names_no_secret(body: bytes) -> bool:
+    """Whether `body`, which is JSON, surely has no key that names a secret: none of the words is anywhere in it.
+
+    Hundred times cheaper than `strip_secrets`, and enough for most. False means: look.
+    """
+    try:
+        text = body.decode().casefold()
+    except UnicodeDecodeError:
+        return False
+    return "\\u" not in text and not any(word in text for word in _SECRET_WORDS)  # an escape may spell anything
+
+
 @lru_cache(maxsize=4096)  # the same few hundred keys in every event of every call
 def _names_a_secret(key: str) -> bool:
     return _SECRET_KEY.search(key) is not None

@@ -79,10 +79,10 @@ class NewPromise(_Shape):
 class NewAnalysis(_Shape):
     type: Short | None = None
     sentiment: Short | None = None
-    intents: list[Short] = Field(default=[], max_length=100)
-    products: list[Short] = Field(default=[], max_length=100)
-    questions: list[Words] = Field(default=[], max_length=100)
-    promises: list[NewPromise] = Field(default=[], max_length=100)
+    intents: tuple[Short, ...] = Field(default=(), max_length=100)
+    products: tuple[Short, ...] = Field(default=(), max_length=100)
+    questions: tuple[Words, ...] = Field(default=(), max_length=100)
+    promises: tuple[NewPromise, ...] = Field(default=(), max_length=100)
     score: Number | None = None
     success: StrictBool | None = None
     data: dict[str, Any] = Field(default={}, description="Your own fields, for rules and mappings to look at.")
@@ -106,7 +106,7 @@ class NewCall(_Shape):
     outcome: Literal["completed", "no_answer", "busy", "failed", "voicemail", "cancelled"] | None = None
     transferred_to: Phone | None = None
     summary: Words | None = None
-    transcript: list[NewTurn] = Field(default=[], max_length=10_000)
+    transcript: tuple[NewTurn, ...] = Field(default=(), max_length=10_000)
     recording_url: Annotated[str, Field(max_length=2048), AfterValidator(_https)] | None = Field(
         default=None, description="Kept only if you have switched recording links on."
     )

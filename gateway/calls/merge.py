@@ -52,8 +52,11 @@ def standing_of(event: CallEvent) -> Standing:
 
 def join(known: Merged | None, news: CallNews, standing: Standing) -> Merged:
     """`known` with what `news` adds; equal to `known` when it adds nothing."""
-    values = _said(known) if known is not None else {}
-    standings = dict(known.standings) if known is not None else {}
+    if known is None:
+        said = _said(news)
+        return _whole(said, dict.fromkeys(sorted(said), int(standing)) if standing else {})
+    values = _said(known)
+    standings = dict(known.standings)
     for path, value in _said(news).items():
         if path in values:
             before = standings.get(path, Standing.RUNNING)
@@ -89,6 +92,7 @@ def without_people(news: Merged) -> Merged:
 
 _APART = frozenset({"analysis", "cost", "cost_currency", "duration_s", "standings", "counted_s"})
 _FIELDS = tuple(name for name in CallNews.__struct_fields__ if name not in _APART)
+_FIELD_PATHS = frozenset(_FIELDS)
 _ANALYSIS = tuple(name for name in Analysis.__struct_fields__ if name != "data")
 _DATA = "analysis.data."
 
@@ -149,7 +153,7 @@ def _said(news: CallNews) -> dict[str, Any]:
 
 
 def _whole(values: Mapping[str, Any], standings: Mapping[str, int]) -> Merged:
-    fields = {path: value for path, value in values.items() if path in _FIELDS}
+    fields = {path: value for path, value in values.items() if path in _FIELD_PATHS}
     judged = {name: values[path] for name in _ANALYSIS if (path := f"analysis.{name}") in values}
     data = {path.removeprefix(_DATA): values[path] for path in sorted(values) if path.startswith(_DATA)}
     cost, currency = values.get("cost", (None, None))

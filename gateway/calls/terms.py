@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,11 +32,19 @@ class TermsOf:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[TenantId, tuple[float, Terms]] = {}
+        self._reading: dict[TenantId, asyncio.Task[Terms]] = {}
 
     async def tenant(self, tenant_id: TenantId) -> Terms:
         held = self._known.get(tenant_id)
         if held is not None and held[0] > time.monotonic():
             return held[1]
+        task = self._reading.get(tenant_id)  # one reading for all whose five seconds end in the same moment
+        if task is None:
+            task = self._reading[tenant_id] = asyncio.create_task(self._read(tenant_id))
+            task.add_done_callback(lambda _: self._reading.pop(tenant_id, None))
+        return await asyncio.shield(task)
+
+    async def _read(self, tenant_id: TenantId) -> Terms:
         async with self._db.reading(tenant_id) as session:
             document = await settings.current(session, tenant_id)
         kept = document.retention
