@@ -213,7 +213,8 @@ async def _main(settings: Settings) -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
     async with opened_parts(settings) as parts, beside(parts):
-        print("gateway worker ready", flush=True)  # noqa: T201 - the line a supervisor waits for
+        unrung = "; GATEWAY_REDIS_URL is not set, so it asks the database itself" if settings.embedded else ""
+        print(f"gateway worker ready{unrung}", flush=True)  # noqa: T201 - the line a supervisor waits for
         await stop.wait()
 
 
