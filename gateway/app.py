@@ -88,6 +88,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             parts = app.state.parts = await stack.enter_async_context(opened(settings))
+            await parts.finder.warm_up()
             app.state.desk = await stack.enter_async_context(desk.opened(parts))
             await stack.enter_async_context(running("last uses of keys", access.keep_uses(parts)))
             if settings.embedded:

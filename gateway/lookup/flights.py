@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import msgspec
 
+from gateway.db.base import TenantId
 from gateway.directory.cache import CallerCache, Claim, Entry, claim_key, opened, value_key
 from gateway.logs import log
 from gateway.lookup.answer import Kept, nobody
@@ -25,6 +26,7 @@ from gateway.settings import Settings
 from gateway.tenants.keys import TenantKeys
 
 AFTER_FAILURE = timedelta(seconds=2)  # a refresh that failed is not tried again before
+HANGING = timedelta(milliseconds=250)  # a tenant whose CRMs all hang is answered `pending` without a try for so long
 CLAIM_SPARE = timedelta(seconds=5)  # a claim outlives the longest request by this much
 
 Plan = Callable[[TenantKeys, bytes, Asked], Awaitable[Search | None]]
@@ -73,6 +75,7 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self._every: set[asyncio.Task[Landed | None]] = set()
         self._starting = 0  # flights younger than the budget
+        self._hanging: dict[TenantId, float] = {}  # whose CRMs are all busy with too many searches, until when
 
     async def join(
         self, keys: TenantKeys, index: bytes, asked: Asked, *, asked_by: str, deadline: float
@@ -82,6 +85,8 @@ class Flights:
         The search goes on behind a caller who stops waiting.
         """
         key = value_key(keys.tenant_id, index)
+        if self._hanging.get(keys.tenant_id, 0.0) > time.monotonic():
+            return None
         for _ in range(2):
             flight = self._flights.get(key) or self._take_off(keys, index, asked, asked_by)
             if flight is None:
@@ -179,6 +184,8 @@ class Flights:
             try:
                 search = flight.search = await self._plan(keys, index, asked)
                 kept = await search.run() if search else none("unknown", asked.e164, complete=True)
+                if search is not None and search.held_back and not search.answered:
+                    self._hanging[keys.tenant_id] = time.monotonic() + HANGING.total_seconds()
                 if kept.status == "unknown" and not kept.complete:  # an error is not an "unknown": it is not kept
                     after = timedelta(0) if flight.asked_by else AFTER_FAILURE
                     return None if search is not None and search.held_back else Landed(kept, at)
