@@ -24,20 +24,28 @@ from rq.timeouts import TimerDeathPenalty
 from connectors.crm.records import UpsertContact
 from gateway import bell
 from gateway.calls.retention import prune
+from gateway.db import idempotency
+from gateway.db.engine import utc_now
 from gateway.delivery.drain import Drains
 from gateway.delivery.due import DRAIN, PLAN, REFRESH, due
 from gateway.logs import log
+from gateway.lookup import retention as lookup_retention
+from gateway.outbox import retention as outbox_retention
 from gateway.outbox.overdue import end_overdue
 from gateway.parts import parts as opened_parts
+from gateway.rulesets import retention as rulesets_retention
 from gateway.rulesets.run import plan_call
+from gateway.tenants import sessions
 
 if TYPE_CHECKING:
     from rq import Queue
     from rq.executions import Execution
     from rq.job import Job
+    from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.crm.records import Record, Write
     from gateway.db.base import TenantId
+    from gateway.db.engine import Database
     from gateway.parts import Parts
     from gateway.settings import Settings
 
@@ -47,7 +55,33 @@ LONGEST_STOP = timedelta(seconds=20)  # then what is still being sent is left to
 ring = bell.ring_answered  # the name jobs are stored under; it stays
 
 Work = Callable[[str], Awaitable[None]]
+
+
+async def _prune_sessions(session: AsyncSession) -> int:
+    return await sessions.prune(session, utc_now())
+
+
+FORGETTING: tuple[Callable[[AsyncSession], Awaitable[int]], ...] = (
+    outbox_retention.prune_payloads,
+    outbox_retention.prune_attempts,
+    rulesets_retention.prune,
+    lookup_retention.prune,
+    idempotency.prune_all,
+    _prune_sessions,
+)
 Answer = TypeVar("Answer")
+
+
+async def forget(db: Database) -> None:
+    """Forget everything else whose time is up, each kind in a transaction of its own: one that fails stops no other."""
+    for prune_kind in FORGETTING:
+        try:
+            async with db.transaction() as session:
+                await prune_kind(session)
+        except Exception as error:
+            log.warning(
+                "worker: forgetting failed; it is tried again", why=type(error).__name__, what=prune_kind.__module__
+            )
 
 
 class Hands:
@@ -119,6 +153,7 @@ class Hands:
                 await prune(self._parts)
             except Exception as error:
                 log.warning("worker: housekeeping failed; it is tried again", why=type(error).__name__)
+            await forget(self._parts.db)
             await asyncio.sleep(HOUSEKEEPING.total_seconds() * random.uniform(0.8, 1.2))
 
     async def stop(self) -> None:

@@ -356,7 +356,8 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
-        sa.Column("because", sa.LargeBinary(), nullable=False),
+        sa.Column("because", sa.LargeBinary(), nullable=True),
+        sa.Column("because_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id", "call_id"],
@@ -366,6 +367,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "call_id", "rule_id", name=op.f("pk_call_decisions")),
     )
+    op.create_index("ix_call_decisions_because_until", "call_decisions", ["because_until"], unique=False)
     op.create_table(
         "lanes",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
@@ -443,6 +445,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("people_until", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant_id", "lane_id"], ["lanes.tenant_id", "lanes.id"], name=op.f("fk_deliveries_tenant_id_lane_id")
         ),
@@ -459,6 +462,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_call", "deliveries", ["tenant_id", "call_id"], unique=False)
     op.create_index("ix_deliveries_lane", "deliveries", ["lane_id", "state", "seq"], unique=False)
+    op.create_index("ix_deliveries_people_until", "deliveries", ["people_until"], unique=False)
     op.create_index("ix_deliveries_state", "deliveries", ["tenant_id", "state", "created_at", "id"], unique=False)
     op.create_index("ix_deliveries_subject", "deliveries", ["tenant_id", "subject_index"], unique=False)
     op.create_table(
@@ -505,6 +509,7 @@ def downgrade() -> None:
     op.drop_table("lane_records")
     op.drop_index("ix_deliveries_subject", table_name="deliveries")
     op.drop_index("ix_deliveries_state", table_name="deliveries")
+    op.drop_index("ix_deliveries_people_until", table_name="deliveries")
     op.drop_index("ix_deliveries_lane", table_name="deliveries")
     op.drop_index("ix_deliveries_call", table_name="deliveries")
     op.drop_index(
@@ -522,6 +527,7 @@ def downgrade() -> None:
         sqlite_where=sa.text("ready_at IS NOT NULL"),
     )
     op.drop_table("lanes")
+    op.drop_index("ix_call_decisions_because_until", table_name="call_decisions")
     op.drop_table("call_decisions")
     op.drop_table("call_aliases")
     op.drop_table("voice_endpoints")

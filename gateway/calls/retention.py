@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy import delete, select, tuple_, update
@@ -16,13 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.calls.intake import EVENT_KEPT
 from gateway.calls.merge import Merged, without_people, without_transcript
-from gateway.calls.store import read_merged, seal_merged
-from gateway.calls.tables import Call, CallEvent
+from gateway.calls.store import read_merged, seal_merged, tombstone
+from gateway.calls.tables import Call, CallEvent, Tombstone
 from gateway.crypto import CannotOpen
 from gateway.db.base import TenantId
-from gateway.db.engine import Database, utc_now
+from gateway.db.due import delete_due
+from gateway.db.engine import Database, inserting, utc_now
 from gateway.logs import log
 from gateway.tenants.keys import Keyring
+
+TOMBSTONE_KEPT = timedelta(days=400)
 
 
 class Rooms(Protocol):
@@ -43,6 +46,7 @@ class Forgotten:
     transcripts: int = 0
     people: int = 0
     calls: int = 0
+    tombstones: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -60,7 +64,10 @@ async def prune(parts: Rooms, *, limit: int = 500) -> Forgotten:
         people = await _rewritten(session, parts.keyring, now, limit, people=True)
     async with parts.db.transaction() as session:
         calls = await _whole_calls(session, now, limit)
-    return Forgotten(raw, events, transcripts, people, calls)
+    async with parts.db.transaction() as session:
+        key = (Tombstone.tenant_id, Tombstone.hash)
+        tombstones = await delete_due(session, Tombstone, key, Tombstone.until <= now, limit=limit)
+    return Forgotten(raw, events, transcripts, people, calls, tombstones)
 
 
 async def _raw_bodies(session: AsyncSession, now: datetime, limit: int) -> tuple[int, int]:
@@ -103,10 +110,15 @@ async def _rewritten(session: AsyncSession, keyring: Keyring, now: datetime, lim
 
 
 async def _whole_calls(session: AsyncSession, now: datetime, limit: int) -> int:
-    """After 13 months; aliases and decisions go with the call's row."""
+    """After 13 months; aliases and decisions go with the call's row. A hash of its ids stays, for late repeats."""
     due = select(Call).where(Call.kept_until <= now).order_by(Call.kept_until).limit(limit)
     rows = (await session.scalars(due.with_for_update(skip_locked=True))).all()
     if rows:
+        stones = [
+            {"tenant_id": row.tenant_id, "hash": tombstone(row.source, row.external_id), "until": now + TOMBSTONE_KEPT}
+            for row in rows
+        ]
+        await session.execute(inserting(session, Tombstone).on_conflict_do_nothing(), stones)
         await session.execute(delete(CallEvent).where(_of(rows)).execution_options(synchronize_session=False))
         mine = tuple_(Call.tenant_id, Call.id).in_([(row.tenant_id, row.id) for row in rows])
         await session.execute(delete(Call).where(mine).execution_options(synchronize_session=False))

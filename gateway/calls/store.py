@@ -7,20 +7,21 @@ call was known before, what the event adds to it goes into a third. An event tha
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, bindparam, delete, select, update
+from sqlalchemy import LargeBinary, Table, any_, bindparam, delete, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from connectors.voice.events import CallEvent, CallNews
 from gateway.calls import merge, ripe
 from gateway.calls.merge import Merged, Standing
-from gateway.calls.tables import Call, CallAlias
+from gateway.calls.tables import Call, CallAlias, Tombstone
 from gateway.calls.tables import CallEvent as EventRow
 from gateway.calls.terms import Terms
 from gateway.db.base import TenantId
@@ -86,19 +87,24 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
         one.became or ("stored" if new else "merged" if change else "nothing new")
         for one, new, change in zip(events, fresh, changes, strict=True)
     ]
+    made = [(external_id, one.source) for one, external_id, new in zip(events, ids, fresh, strict=True) if new]
+    buried = await _buried(connection, events[0].tenant_id, made) if made else frozenset()
     rows = [
         {**one.row, "call_id": before.id, "became": word}
-        for one, before, word in zip(events, befores, became, strict=True)
+        for one, external_id, before, word in zip(events, ids, befores, became, strict=True)
+        if (external_id, one.source) not in buried
     ]
-    kept = await connection.execute(statements.event, parameters(statements.dialect, EVENT_COLUMNS, rows))
-    first = set(kept.scalars())  # the others came before
+    first: set[str] = set()  # the others came before
+    if rows:
+        kept = await connection.execute(statements.event, parameters(statements.dialect, EVENT_COLUMNS, rows))
+        first.update(kept.scalars())
 
     aliases: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     taken: list[Taken] = []
     for one, before, new, change, word in zip(events, befores, fresh, changes, became, strict=True):
         if one.row["id"] not in first:
-            if new:  # the event outlived its call: somebody had it erased, and it stays erased
+            if new:  # the event outlived its call, which was erased, or pruned in time: it stays away
                 await session.execute(delete(Call).where(Call.tenant_id == one.tenant_id, Call.id == before.id))
             taken.append(Taken(before.id, before.external_id, True, "duplicate"))
             continue
@@ -111,6 +117,27 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
     if changed:
         await session.execute(statements.changes, changed)
     return taken
+
+
+def tombstone(source: str, external_id: str) -> bytes:
+    """What stays of a call that was pruned."""
+    return hashlib.sha256(f"{source}\0{external_id}".encode()).digest()
+
+
+async def _buried(
+    connection: AsyncConnection, tenant_id: TenantId, calls: Collection[tuple[str, str]]
+) -> frozenset[tuple[str, str]]:
+    """Those of `calls` (external id, source) that were known once and pruned.
+
+    Asked after their rows are made: then pruning has committed, whether before or in between.
+    """
+    hashes = {tombstone(source, external_id): (external_id, source) for external_id, source in calls}
+    mine = select(Tombstone.hash).where(Tombstone.tenant_id == tenant_id)
+    if connection.dialect.name == "sqlite":
+        mine = mine.where(Tombstone.hash.in_(list(hashes)))
+    else:  # one statement, however many
+        mine = mine.where(Tombstone.hash == any_(literal(list(hashes), postgresql.ARRAY(LargeBinary))))
+    return frozenset(hashes[found] for found in (await connection.execute(mine)).scalars())
 
 
 def _changes(one: Prepared, before: Any) -> dict[str, Any]:

@@ -130,3 +130,13 @@ class CallEvent(Base):
         Index("ix_call_events_call", "tenant_id", "call_id"),
         Index("ix_call_events_raw_until", "raw_until"),
     )
+
+
+class Tombstone(Base):
+    """What a pruned call was, so that the platform's late repeat does not write it again: a hash, no person, 400 days."""
+
+    __tablename__ = "tombstones"
+
+    tenant_id: Mapped[Id] = mapped_column(primary_key=True)
+    hash: Mapped[Bytes] = mapped_column(primary_key=True)  # SHA-256 of source and external id
+    until: Mapped[When] = mapped_column(index=True)

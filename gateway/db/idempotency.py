@@ -26,6 +26,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from gateway import bodies
 from gateway.bodies import App, Message, Receive, Scope, Send
 from gateway.db.base import TenantId
+from gateway.db.due import delete_due
 from gateway.db.engine import Database, utc_now
 from gateway.db.tables import IdempotentAnswer
 from gateway.errors import Conflict, Invalid
@@ -203,6 +204,13 @@ async def _free(db: Database, claim: Claim) -> None:
                 *claim.is_row, IdempotentAnswer.at == claim.at, IdempotentAnswer.status.is_(None)
             )
         )
+
+
+async def prune_all(session: AsyncSession, *, limit: int = 2000) -> int:
+    """The same for every tenant, at most `limit` of them; how many. It is housekeeping."""
+    row = IdempotentAnswer
+    key = (row.tenant_id, row.principal, row.route, row.key_sha256)
+    return await delete_due(session, row, key, row.expires_at <= utc_now(), limit=limit)
 
 
 async def prune(session: AsyncSession, tenant_id: TenantId, now: datetime) -> None:

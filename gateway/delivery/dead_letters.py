@@ -33,6 +33,9 @@ MENDS = {
 """What a person can do, by `code`."""
 
 
+FORGOTTEN = "What it was to write is no longer kept: its retention time is over. It cannot be sent any more."
+
+
 class NotNow(Exception):
     """The delivery's state does not allow it; the text says why."""
 
@@ -88,6 +91,8 @@ async def replay(
     if row is None:
         return None
     now = (await session.execute(select(clock(session)))).scalar_one()
+    if row.payload is None and not (row.state == State.UNCERTAIN and resend is False):
+        raise NotNow(FORGOTTEN)
     if row.state == State.UNCERTAIN:
         if resend is None:
             raise NotNow(
@@ -169,6 +174,7 @@ async def _let_dependents_wait(session: AsyncSession, tenant_id: TenantId, row: 
                 Delivery.lane_id == row.lane_id,
                 Delivery.state == State.HELD,
                 Delivery.code == "needs",
+                Delivery.payload.is_not(None),
             )
         )
     ).all()

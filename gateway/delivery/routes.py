@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.db.pages import Page
 from gateway.db.requests import Reading, Transaction
 from gateway.delivery import dead_letters
-from gateway.delivery.dead_letters import MENDS, NotNow
+from gateway.delivery.dead_letters import FORGOTTEN, MENDS, NotNow
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, documented
 from gateway.outbox.states import State
 from gateway.outbox.tables import Attempt, Delivery
@@ -138,6 +138,12 @@ async def cancel_delivery(who: Operator, delivery_id: str, session: Transaction)
     return shown(row, [])
 
 
+def _mend(row: Delivery) -> str | None:
+    if row.state not in (State.DEAD, State.HELD, State.UNCERTAIN):
+        return None
+    return MENDS.get(row.code or "") if row.payload is not None else FORGOTTEN
+
+
 def shown(row: Delivery, tried: list[Attempt]) -> DeliveryShown:
     """A delivery as clients see it."""
     record = None
@@ -152,7 +158,7 @@ def shown(row: Delivery, tried: list[Attempt]) -> DeliveryShown:
         state=State(row.state),
         code=row.code,
         reason=row.reason,
-        mend=MENDS.get(row.code or "") if row.state in (State.DEAD, State.HELD, State.UNCERTAIN) else None,
+        mend=_mend(row),
         due_at=row.due_at if row.state in (State.PENDING, State.IN_FLIGHT) else None,
         created_at=row.created_at,
         ended_at=row.ended_at,

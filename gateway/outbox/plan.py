@@ -61,11 +61,13 @@ async def plan(
     call_id: str | None,
     lifetime: timedelta,
     subject_index: bytes | None = None,
+    people_until: datetime | None = None,
     known_as: Ref | None = None,
 ) -> list[str]:
     """Plan `promises`, in order, in the lane of `person`; the ids that were new. Locks the lane until the commit.
 
-    known_as  who the person is at this CRM, when somebody has just looked; an earlier finding stays.
+    known_as      who the person is at this CRM, when somebody has just looked; an earlier finding stays.
+    people_until  then what was to be written is forgotten, once it has ended; at its end when nothing is said.
     """
     lane = await _locked_lane(session, tenant_id, connection_id, person)
     known = set(
@@ -113,6 +115,7 @@ async def plan(
                 "settle_ms": int(one.settle / timedelta(milliseconds=1)),
                 "blind": one.blind,
                 "subject_index": subject_index,
+                "people_until": people_until or lane.now + lifetime,
                 "created_at": lane.now,
             }
         )

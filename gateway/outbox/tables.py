@@ -60,7 +60,8 @@ class Delivery(Base):
     state       waiting | pending | in_flight | delivered | uncertain | held | dead | cancelled.
     needs       deliveries whose records this one refers to.
     record_key  which record it writes; earlier open ones of the same record come first.
-    payload     version `v` of the write, frozen at planning, sealed at (deliveries, payload, id).
+    payload     version `v` of the write, frozen at planning, sealed at (deliveries, payload, id). None: forgotten.
+    people_until   then the payload of an ended one is forgotten, with its call's people; None: it has been.
     due_at      not before; while `in_flight`: when an unknown outcome may be looked for (last send + settle).
     attempts    tries that count; claims: times it was claimed since the last record of it.
     waits       times it was put off (rate, outage): only for the back-off.
@@ -103,6 +104,7 @@ class Delivery(Base):
     created_at: Mapped[When]
     sent_at: Mapped[When | None]
     ended_at: Mapped[When | None]
+    people_until: Mapped[When | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "lane_id"], ["lanes.tenant_id", "lanes.id"]),
@@ -111,6 +113,7 @@ class Delivery(Base):
         Index("ix_deliveries_call", "tenant_id", "call_id"),
         Index("ix_deliveries_state", "tenant_id", "state", "created_at", "id"),
         Index("ix_deliveries_subject", "tenant_id", "subject_index"),
+        Index("ix_deliveries_people_until", "people_until"),
         {"postgresql_with": {"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.01}},
     )
 
@@ -136,13 +139,3 @@ class Attempt(Base):
             ["tenant_id", "delivery_id"], ["deliveries.tenant_id", "deliveries.id"], ondelete="CASCADE"
         ),
     )
-
-
-class Tombstone(Base):
-    """What a pruned call was, so that the platform's late repeat does not write it again: a hash, no person, 400 days."""
-
-    __tablename__ = "tombstones"
-
-    tenant_id: Mapped[Id] = mapped_column(primary_key=True)
-    hash: Mapped[Bytes] = mapped_column(primary_key=True)
-    until: Mapped[When] = mapped_column(index=True)

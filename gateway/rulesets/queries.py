@@ -18,6 +18,7 @@ from rules.decide import Decided, Outcome
 from rules.rule import RuleSet, parse
 from rules.starters import starter
 
+FORGOTTEN = "No longer kept: its retention time is over."
 STARTER = 0  # the version of a tenant that has never saved any rules
 
 
@@ -66,8 +67,9 @@ async def keep(
     *,
     keys: TenantKeys,
     now: datetime,
+    until: datetime | None = None,
 ) -> None:
-    """Write decisions; what was undecided before is replaced."""
+    """Write decisions; what was undecided before is replaced. `until`: then why is forgotten, with the call's people."""
     for position, one in enumerate(decided):
         if not one.fresh:
             continue
@@ -76,6 +78,7 @@ async def keep(
             "name": one.name,
             "outcome": one.outcome.value,
             "because": because,
+            "because_until": until or now,
             "decided_at": now,
             "position": position,
         }
@@ -101,10 +104,16 @@ async def decisions(
             "name": row.name,
             "matched": row.outcome == Outcome.FIRED,
             "outcome": row.outcome,
-            "because": keys.open(row.because, "call_decisions", "because", call_id, row.rule_id).decode(),
+            "because": _because(row, keys),
         }
         for row in rows
     ]
+
+
+def _because(row: RuleDecision, keys: TenantKeys) -> str:
+    if row.because is None:
+        return FORGOTTEN
+    return keys.open(row.because, "call_decisions", "because", row.call_id, row.rule_id).decode()
 
 
 async def fired_before(

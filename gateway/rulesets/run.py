@@ -58,6 +58,7 @@ class Matter:
     updated_at: datetime
     person: bytes
     subject_index: bytes | None
+    people_until: datetime | None
     keys: TenantKeys
     facts: Facts
     view: CallView
@@ -91,7 +92,9 @@ async def plan_call(parts: Parts, call_id: str, *, finder: Finder) -> list[str]:
             return []
         decision = await _once_per(session, matter, decision, now)
         planned = await _promise(session, parts, matter, decision, now)
-        await queries.keep(session, tenant_id, call_id, decision.rules, keys=matter.keys, now=now)
+        await queries.keep(
+            session, tenant_id, call_id, decision.rules, keys=matter.keys, now=now, until=matter.people_until
+        )
         call.ruleset_version = matter.version
         call.state, call.planned_at = "planned", now
         call.plan_at = None if decision.is_final else matter.grace_until
@@ -141,6 +144,7 @@ async def _read(parts: Parts, tenant_id: TenantId, call_id: str, finder: Finder,
         updated_at=call.updated_at,
         person=call.person or keys.index(f"call:{call_id}"),
         subject_index=call.subject_index,
+        people_until=call.people_until,
         keys=keys,
         facts=facts,
         view=view_of(news, customer=customer, zone=tenant.zone, received=call.received_at, region=tenant.region),
@@ -237,7 +241,7 @@ async def _promise(
             planned[connection.id] = await plan(
                 session, matter.tenant_id, connection.id, matter.person, promises, keys=matter.keys,
                 call_id=matter.call_id, lifetime=parts.settings.delivery_lifetime,
-                subject_index=matter.subject_index, known_as=matter.known_as.get(connection.id),
+                subject_index=matter.subject_index, people_until=matter.people_until, known_as=matter.known_as.get(connection.id),
             )  # fmt: skip
     return planned
 

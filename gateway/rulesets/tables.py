@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.base import Base, Bytes, Document, Id, Text, When
@@ -24,6 +24,7 @@ class RuleDecision(Base):
     """What one rule decided for one call. Fired and declined are final (delivery.md §5).
 
     because  why, in words; it may quote the call, so it is sealed at (call_decisions, because, call id, rule id).
+    because_until   then it is forgotten, with its call's people; None: it has been.
     """
 
     __tablename__ = "call_decisions"
@@ -34,9 +35,11 @@ class RuleDecision(Base):
     position: Mapped[int]
     name: Mapped[Text]
     outcome: Mapped[Text]  # fired | declined | undecided
-    because: Mapped[Bytes]
+    because: Mapped[Bytes | None]
+    because_until: Mapped[When | None]
     decided_at: Mapped[When]
 
     __table_args__ = (
+        Index("ix_call_decisions_because_until", "because_until"),
         ForeignKeyConstraint(["tenant_id", "call_id"], ["calls.tenant_id", "calls.id"], ondelete="CASCADE"),
     )

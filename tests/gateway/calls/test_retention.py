@@ -1,12 +1,17 @@
 """What is about people goes when its time is up, on both databases."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import update
+import msgspec
+import pytest
+from sqlalchemy import select, update
 
+from connectors.voice.events import CallEvent as VoiceEvent
 from gateway.calls.intake import CALL_KEPT
 from gateway.calls.retention import Forgotten, prune
-from gateway.calls.tables import Call, CallEvent
+from gateway.calls.store import tombstone
+from gateway.calls.tables import Call, CallEvent, Tombstone
 from tests.gateway.calls.house import ANALYZED, ENDED, House
 
 PAST = datetime.now(UTC) - timedelta(seconds=1)
@@ -88,3 +93,44 @@ async def test_a_batch_is_bounded(house: House) -> None:
     await due(house, CallEvent, raw_until=PAST)
     assert await prune(house, limit=2) == Forgotten(raw=2)
     assert await prune(house, limit=2) == Forgotten(raw=1)
+
+
+async def pruned(house: House) -> None:
+    await due(house, Call, kept_until=PAST)
+    assert (await prune(house)).calls == 1
+
+
+@pytest.mark.parametrize("late", [ENDED, ANALYZED], ids=["the same event", "another of the same call"])
+async def test_a_late_repeat_of_a_pruned_call_is_known_and_stores_nothing(house: House, late: VoiceEvent) -> None:
+    await house.take(ENDED)
+    await pruned(house)
+    taken = await house.take(late)
+    assert (taken.duplicate, taken.external_id) == (True, ENDED.call_id)
+    assert (await house.calls(), await house.events()) == ([], [])
+
+
+async def test_other_calls_of_the_same_moment_are_stored(house: House) -> None:
+    await house.take(ENDED)
+    await pruned(house)
+    new = [msgspec.structs.replace(ENDED, call_id=f"c-new-{number}", dedupe=f"new {number}") for number in range(3)]
+    taken = await asyncio.gather(*(house.take(one) for one in (new[0], ENDED, *new[1:])))
+    assert [one.duplicate for one in taken] == [False, True, False, False]
+    assert sorted(call.external_id for call, _ in await house.calls()) == ["c-new-0", "c-new-1", "c-new-2"]
+
+
+async def test_the_same_id_at_another_source_is_another_call(house: House) -> None:
+    await house.take(ENDED)
+    await pruned(house)
+    assert not (await house.take(ENDED, source="ve_2")).duplicate
+
+
+async def test_a_tombstone_stays_400_days_and_says_nothing_about_people(house: House) -> None:
+    await house.take(ENDED)
+    await pruned(house)
+    async with house.db.transaction(house.tenant_id) as session:
+        (stone,) = (await session.scalars(select(Tombstone))).all()
+        assert stone.hash == tombstone("ve_1", ENDED.call_id)
+        assert abs(stone.until - datetime.now(UTC) - timedelta(days=400)) < timedelta(minutes=1)
+        stone.until = PAST
+    assert await prune(house) == Forgotten(tombstones=1)
+    assert not (await house.take(ENDED)).duplicate
