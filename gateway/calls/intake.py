@@ -17,7 +17,7 @@ from connectors.voice.events import CallEvent
 from connectors.voice.scrub import names_no_secret, strip_secrets
 from gateway.calls import merge, ripe
 from gateway.calls.batches import Batches
-from gateway.calls.store import EVENT_COLUMNS, Prepared, Taken, columns_of, statements_of
+from gateway.calls.store import Prepared, Taken, columns_of, statements_of
 from gateway.calls.terms import Terms, TermsOf
 from gateway.db.base import TenantId, new_id
 from gateway.db.engine import Database, utc_now
@@ -136,7 +136,7 @@ class Intake:
         row |= {"raw_until": row["raw_until"] or row["received_at"] + EVENT_KEPT, "call_id": None}
         async with self._db.transaction(tenant_id) as session:
             statements = statements_of(session)
-            await session.execute(statements.event, parameters(statements.dialect, EVENT_COLUMNS, [row]))
+            await session.execute(statements.event, parameters(statements.dialect, [row]))
 
 
 def _event_row(

@@ -77,7 +77,7 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
     ids = [one.event.call_id or await _by_alias(session, one) for one in events]
     rows = [{**one.call, "external_id": external_id} for one, external_id in zip(events, ids, strict=True)]
     rows.sort(key=lambda row: (row["external_id"], row["source"]))
-    found = await connection.execute(statements.call, parameters(statements.dialect, CALL_COLUMNS, rows))
+    found = await connection.execute(statements.call, parameters(statements.dialect, rows))
     standing = {(row.external_id, row.source): row for row in found}
     befores = [standing[external_id, one.source] for one, external_id in zip(events, ids, strict=True)]
 
@@ -96,7 +96,7 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
     ]
     first: set[str] = set()  # the others came before
     if rows:
-        kept = await connection.execute(statements.event, parameters(statements.dialect, EVENT_COLUMNS, rows))
+        kept = await connection.execute(statements.event, parameters(statements.dialect, rows))
         first.update(kept.scalars())
 
     aliases: list[dict[str, Any]] = []
