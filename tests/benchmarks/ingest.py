@@ -17,7 +17,7 @@ from tests.benchmarks.stage import Stage, cpu_seconds, pin
 from tests.processes import Process
 
 TARGET = Target("ratio", ">=", 0.5)
-FASTEST = 6_000  # bodies for each second of a run: each is a call of its own, and none may come twice
+FASTEST = 15_000  # calls a second that nothing here reaches
 
 
 @dataclass(eq=False)
