@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -18,8 +18,9 @@ OUT = Path(__file__).parents[2] / "build" / "chaos.json"
 
 
 def main() -> int:
-    first, seeds = int(os.environ.get("SEED", "1")), int(os.environ.get("SEEDS", "5"))
-    size = SHORT if os.environ.get("SHORT") else Size()
+    wanted = _arguments()
+    first, seeds = wanted.first, wanted.seeds
+    size = SHORT if wanted.short else Size()
     verdicts: list[tuple[int, Verdict]] = []
     for seed in range(first, first + seeds):
         with servers.start_postgres(durable=True) as postgres, servers.start_redis() as redis:
@@ -33,6 +34,14 @@ def main() -> int:
     _write(verdicts)
     Console().print(_table(verdicts))
     return 0 if all(verdict.good for _, verdict in verdicts) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description="Hurt delivery, then count at the CRM.")
+    parser.add_argument("--seeds", type=int, default=5, help="how many runs")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--short", action="store_true", help="the size of the one in the suite")
+    return parser.parse_args()
 
 
 COUNTED = ("lost", "doubled", "out_of_order", "unfinished")
