@@ -113,6 +113,7 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
             changed.append({**change, "of_tenant": one.tenant_id, "of_call": before.id})
         taken.append(Taken(before.id, before.external_id, not new and not change, word))
     if aliases:
+        aliases.sort(key=lambda row: (row["alias"], row["source"]))  # rows are locked in one order everywhere
         await session.execute(statements.aliases, aliases)
     if changed:
         await session.execute(statements.changes, changed)

@@ -102,3 +102,10 @@ async def test_a_database_that_is_away_is_told_to_everybody_who_waits(
 
 def _of(number: int) -> Any:
     return msgspec.structs.replace(ENDED, call_id=f"c-{number}", dedupe=f"c-{number}")
+
+
+async def test_events_of_one_call_in_several_batches_are_one_call(house: House) -> None:
+    events = [event(f"e-{n}", f"c-{n % 20}", news={"summary": f"{n:03}"}, ended=True) for n in range(200)]
+    await asyncio.gather(*(house.take(one) for one in events))
+    calls = await house.calls()
+    assert {call.external_id: news.summary for call, news in calls} == {f"c-{n}": f"{180 + n:03}" for n in range(20)}
