@@ -19,7 +19,7 @@ demo:
 	@$(RUN)/gateway demo $(if $(CRM),--crm $(CRM)) $(if $(STORY),--story $(STORY)) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: setup
-	@$(RUN)/python -m pytest $(TESTS)
+	@$(RUN)/python -m pytest -n $(or $(JOBS),2) $(TESTS)
 
 check: setup
 	$(RUN)/ruff format --check .

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from gateway.commands import connections, demo, doctor, endpoints, keys, serve, tenants
+from gateway.commands import connections, deliveries, demo, doctor, endpoints, keys, serve, tenants
 from gateway.commands.terminal import Failed, clean, complain
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ for command in (
     tenants.console,
 ):
     app.command()(command)
-for group in (tenants.commands, keys.commands, connections.commands, endpoints.commands):
+for group in (tenants.commands, keys.commands, connections.commands, deliveries.commands, endpoints.commands):
     app.add_typer(group)
 
 
