@@ -51,7 +51,10 @@ def test_no_file_collects_what_has_no_place() -> None:
     ("what", "pattern"),
     [
         # written so that this file does not find itself
-        ("a package registry's host or a flag that names one", r"pypi[.]org|pythonhosted[.]org|--(extra-)?index-ur[l]"),
+        (
+            "a package registry's host or a flag that names one",
+            r"https?://[^\s'\"]+/simple\b|--(extra-)?index-ur[l]|--find-link[s]",
+        ),
         ("a path of somebody's machine", r"(?<![\w./~-])/(work|root|home|Users)/"),
     ],
 )
