@@ -16,6 +16,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     json      sent as compact UTF-8 JSON; exclusive with `form`.
     form      sent as application/x-www-form-urlencoded.
     bucket    which of the account's rate limits it spends ("api", "search", …; the manifest names them).
+    cost      how much of it, where a vendor charges requests differently (tokens, credits).
     writes    True when a lost answer leaves us not knowing (everything that changes the CRM).
     """
 
@@ -26,6 +27,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     form: Sequence[tuple[str, str]] | None = None
     headers: Mapping[str, str] = {}
     bucket: str = "api"
+    cost: int = 1
     writes: bool = False
 
 

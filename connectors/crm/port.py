@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 from phonenumbers import PhoneNumber
 
+from connectors.crm.changes import Change, Subscription
 from connectors.crm.records import (
     Account,
     Contact,
@@ -49,7 +50,10 @@ class Sticking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
-    """One rate limit of an account: `limit` requests per `per`, of which `reserve` only lookup may spend."""
+    """One rate limit of an account: `limit` (requests, tokens, credits) per `per`, of which `reserve` only lookup may spend.
+
+    `per` of a day or more: a budget that is kept as a row. `per` of zero: how many requests may be under way at once.
+    """
 
     limit: int
     per: timedelta
@@ -84,6 +88,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     scope_words: Mapping[str, str] = {}  # a scope as a person would say what it is for; pages name missing ones by it
     keys_fields: Mapping[Kind, str] = {}  # the field of ours that carries keys, per kind, where one is made
     region_hosts: str = ""  # regular expression for hosts the vendor hands out; empty: none is accepted
+    login_hosts: str = (
+        ""  # regular expression, matched whole: sign-in hosts a tenant or a callback may name; empty: none
+    )
+    login_words: str = ""  # what `login_host` means at this vendor, for the page and for refusals
+    callback_host: str = (
+        ""  # parameter of the callback that names the server codes become tokens at ("accounts-server")
+    )
+    origin_field: str = (
+        ""  # where a token's answer says which origin the API has ("instance_url"); held to `region_hosts`
+    )
+    scope_separator: str = " "
+    optional_scope_field: str = "optional_scope"  # empty: optional scopes are asked for together with the others
+    authorize_extra: Mapping[str, str] = {}  # parameters this vendor's consent page wants besides the standard's
+    auth_scheme: str = "Bearer"  # in front of the access token
+    assumed_life: timedelta | None = None  # of an access token, where the vendor does not say
+    idle_life: timedelta | None = None  # a grant that is not used for so long is gone: renewed well before
+    notices: str = (
+        ""  # how its change notifications are set up: "subscribed" by us, "app" by the operator; empty: polling only
+    )
+    guide: str = ""  # docs/… that says how an operator registers the app
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +163,9 @@ class Crm(Protocol):
     async def write(self, run: Sequence[Write]) -> Sequence[Outcome]:
         """Write a run of one lane, in one request where the vendor can; one outcome each, in order.
 
-        A repeat of a key adds nothing where the probed `Stick` is enforced. Links are `Ref`s only.
+        A repeat of a key adds nothing where the probed `Stick` is enforced. Links are `Ref`s, or `Earlier` ones that
+        point back into the run. After a failure that may pass, what comes later is not sent and says so
+        (`connectors.crm.runs`); an unreadable answer makes everything in it `OutcomeUnknown`.
         """
 
     async def find(self, write: Write) -> Record | None:
@@ -169,6 +195,21 @@ class Crm(Protocol):
 
     def changes_since(self, kind: Kind, since: datetime) -> AsyncIterator[Page]:
         """Pages of records changed at or after `since`, oldest change first. Deletions are not among them."""
+
+    async def deleted_since(self, kind: Kind, since: datetime) -> Sequence[Change]:
+        """What was deleted, merged away or converted since then, as far as this CRM tells. Raises `Unsupported`."""
+
+    async def subscribe(self, *, address: str, secret: str) -> Sequence[Subscription]:
+        """Ask for change notifications of everything that holds phone numbers, to `address`; those that exist are kept.
+
+        Raises `Unsupported` where `manifest.notices` is not "subscribed".
+        """
+
+    async def renew(self, subscription: Subscription) -> Subscription:
+        """Prolong one; one that is gone at the vendor raises `Rejected` with `gone`: subscribe anew."""
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End one; one that is gone already is success."""
 
     async def probe(self) -> Mapping[str, Sticking]:
         """Which sticking each kind of write gets on this account: makes our key fields where allowed, writes, reads back.

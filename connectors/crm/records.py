@@ -53,7 +53,14 @@ class Person(msgspec.Struct, frozen=True, tag_field="is", tag="person"):
     """Whoever the lane's person is at this CRM, as known when the write is sent. Resolved before a connector sees it."""
 
 
-Link = Ref | Later | Person
+class Earlier(msgspec.Struct, frozen=True, tag_field="is", tag="earlier"):
+    """The record that the write at `index` (from 0) of the same run will leave. Only in runs given to `Crm.write`."""
+
+    kind: Kind
+    index: int
+
+
+Link = Ref | Later | Person | Earlier
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +70,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     url: str | None = None
     created: bool = True
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(self.kind, self.id)
 
 
 # ── what we read ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,11 +209,15 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(Value, frozen=True, kw_only=True):
-    """One page of records. `next` is opaque; None at the end."""
+    """One page of records. `next` is opaque; None at the end.
+
+    wait  how long the CRM wants to be left alone before `next` is asked for (a bulk job that is still running).
+    """
 
     items: tuple[Contact, ...]
     next: str | None = None
     total: int | None = None
+    wait: timedelta | None = None
 
 
 # ── what we want written ────────────────────────────────────────────────────────────────────────────────────────────
@@ -323,6 +338,24 @@ class AssignOwner(_Write, frozen=True, kw_only=True, tag="assign_owner"):
     target: Link
 
 
+class MoveStage(_Write, frozen=True, kw_only=True, tag="move_stage"):
+    """Put a deal or ticket into another stage, by id or label. Repeatable."""
+
+    target: Link
+    stage: str
+    pipeline: str = ""  # empty: the one it is in
+
+
+class AddToList(_Write, frozen=True, kw_only=True, tag="add_to_list"):
+    """Make `target` a member of a list, campaign, tag or label: whatever this CRM groups people by. Repeatable.
+
+    list  its id, or its name as people see it.
+    """
+
+    target: Link
+    list: str
+
+
 class OptOut(_Write, frozen=True, kw_only=True, tag="opt_out"):
     """No more marketing to this person. What it reaches is each CRM's own (manifest: `opt_out_limits`)."""
 
@@ -341,6 +374,8 @@ Write = (
     | CreateEvent
     | SetFields
     | AssignOwner
+    | MoveStage
+    | AddToList
     | OptOut
 )
 

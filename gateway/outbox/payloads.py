@@ -9,7 +9,20 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from connectors.crm.records import AssignOwner, Later, Link, OptOut, Person, Ref, SetFields, UpsertContact, Write
+from connectors.crm.records import (
+    AddToList,
+    AssignOwner,
+    Earlier,
+    Later,
+    Link,
+    MoveStage,
+    OptOut,
+    Person,
+    Ref,
+    SetFields,
+    UpsertContact,
+    Write,
+)
 from gateway.tenants.keys import TenantKeys
 
 VERSION = 1
@@ -49,6 +62,8 @@ def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Wr
                 return left.get(name)
             case Person():
                 return person
+            case Earlier():  # made right before sending, never stored
+                return None
 
     return _with_links(write, ref)
 
@@ -56,7 +71,7 @@ def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Wr
 def _with_links(write: Write, ref: Callable[[Link], Ref | None]) -> Write | None:
     if isinstance(write, UpsertContact):
         return msgspec.structs.replace(write, target=ref(write.target) if write.target is not None else None)
-    if isinstance(write, SetFields | AssignOwner | OptOut):
+    if isinstance(write, SetFields | AssignOwner | MoveStage | AddToList | OptOut):
         target = ref(write.target)
         return None if target is None else msgspec.structs.replace(write, target=target)
     return msgspec.structs.replace(

@@ -10,6 +10,8 @@ from typing import assert_never
 import msgspec
 from phonenumbers import PhoneNumber
 
+from connectors.crm import runs
+from connectors.crm.changes import Change, Subscription
 from connectors.crm.hubspot import around, keys, wire, wire_account, wire_people, wire_writes
 from connectors.crm.hubspot.makeup import Makeup, placed
 from connectors.crm.hubspot.manifest import KEY, MANIFEST
@@ -18,6 +20,7 @@ from connectors.crm.port import Done, Failed, Outcome, Sender, Stick, Sticking
 from connectors.crm.records import (
     Account,
     AddNote,
+    AddToList,
     AssignOwner,
     Contact,
     Context,
@@ -29,6 +32,7 @@ from connectors.crm.records import (
     Kind,
     Link,
     LogCall,
+    MoveStage,
     OptOut,
     Owner,
     Page,
@@ -43,10 +47,7 @@ from connectors.crm.records import (
 from connectors.errors import (
     ConnectorError,
     OutcomeUnknown,
-    RateLimited,
-    ReconnectNeeded,
     Rejected,
-    Unavailable,
     UnexpectedReply,
     Unsupported,
 )
@@ -137,6 +138,18 @@ class HubSpot:
         found = wire.read(reply, wire.Objects)
         return Page(items=tuple(self._contact(type, one) for one in found.results), next=found.after)
 
+    async def deleted_since(self, kind: Kind, since: datetime) -> Sequence[Change]:
+        raise Unsupported("HubSpot lists no deletions; its notifications tell them")
+
+    async def subscribe(self, *, address: str, secret: str) -> Sequence[Subscription]:
+        raise Unsupported("HubSpot's notifications are set up once, in the operator's app")
+
+    async def renew(self, subscription: Subscription) -> Subscription:
+        raise Unsupported("HubSpot's notifications are set up once, in the operator's app")
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        raise Unsupported("HubSpot's notifications are set up once, in the operator's app")
+
     async def changes_since(self, kind: Kind, since: datetime) -> AsyncIterator[Page]:
         """Through search, which lags by moments and gives out 10,000 hits a query; then a new query starts where the
         last one ended, so records at a seam come twice."""
@@ -176,19 +189,8 @@ class HubSpot:
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def write(self, run: Sequence[Write]) -> Sequence[Outcome]:
-        """One after the other, each in one request with its links inside.
-
-        After a failure that may pass, the rest of the run is not sent: it would overtake what has to come before.
-        """
-        outcomes: list[Outcome] = []
-        for write in run:
-            if outcomes and isinstance(outcomes[-1], Failed) and _may_pass(outcomes[-1].error):
-                outcomes.append(
-                    Failed(error=Unavailable("not sent: an earlier write of this person has to come first"))
-                )
-                continue
-            outcomes.append(await self._outcome(write))
-        return outcomes
+        """One after the other, each in one request with its links inside."""
+        return await runs.one_by_one(run, self._outcome)
 
     async def _outcome(self, write: Write) -> Outcome:
         try:
@@ -209,6 +211,10 @@ class HubSpot:
                 if not write.owner:
                     raise Rejected("no owner was named", field="hubspot_owner_id")
                 return await self._change(write.target, {**write.fields, **_owned(write)})
+            case MoveStage():
+                return await self._change(write.target, {**write.fields, **await self._stage(write)})
+            case AddToList():
+                raise Unsupported("this release puts nobody into HubSpot's lists yet")
             case OptOut():
                 return await self._opt_out(write)
             case LogCall() | CreateTask() | AddNote() | CreateEvent() | CreateDeal() | CreateTicket():
@@ -267,6 +273,10 @@ class HubSpot:
     async def _changed(self, ref: Ref, properties: Mapping[str, str]) -> Done:
         return await self._sent(wire_writes.update(wire.TYPES[ref.kind], ref.id, properties), ref.kind, created=False)
 
+    async def _stage(self, write: MoveStage) -> Mapping[str, str]:
+        target = _target(write.target)
+        return wire_writes.placing(target.kind, await self._makeup.place(target.kind, write.pipeline, write.stage))
+
     async def _opt_out(self, write: OptOut) -> Done:
         email = write.email
         if not email:
@@ -295,7 +305,7 @@ class HubSpot:
     async def find(self, write: Write) -> Record | None:
         """By our key where it is enforced, else by the marker in what hangs on the person; repeatable writes: None."""
         match write:
-            case SetFields() | AssignOwner() | OptOut():
+            case SetFields() | AssignOwner() | MoveStage() | AddToList() | OptOut():
                 return None
             case UpsertContact(target=target) if target is not None:
                 return None
@@ -354,6 +364,14 @@ class HubSpot:
             case SetFields() | AssignOwner():
                 of = wire.TYPES[write.target.kind] if isinstance(write.target, Ref) else "contacts"
                 return [wire_writes.update(of, wire_writes.id_of(write.target), {**write.fields, **_owned(write)})]
+            case MoveStage():
+                kind = write.target.kind if isinstance(write.target, Ref) else Kind.DEAL
+                named = placed(self._makeup.remembered_pipelines(kind), write.pipeline, write.stage)
+                named = named or wire_writes.Place(write.pipeline or "<its pipeline>", write.stage)
+                changes = {**write.fields, **wire_writes.placing(kind, named)}
+                return [wire_writes.update(wire.TYPES[kind], wire_writes.id_of(write.target), changes)]
+            case AddToList():
+                return []
             case OptOut():
                 return [wire_writes.unsubscribe_all(write.email or "<e-mail of the caller>")]
             case CreateDeal() | CreateTicket():
@@ -402,7 +420,3 @@ def _target(link: Link) -> Ref:
 
 def _owned(write: SetFields | AssignOwner) -> Mapping[str, str]:
     return {"hubspot_owner_id": write.owner} if write.owner else {}
-
-
-def _may_pass(error: ConnectorError) -> bool:
-    return isinstance(error, Unavailable | RateLimited | OutcomeUnknown | ReconnectNeeded)

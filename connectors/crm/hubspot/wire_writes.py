@@ -33,7 +33,7 @@ from connectors.crm.records import (
     Ref,
     UpsertContact,
 )
-from connectors.errors import Rejected
+from connectors.errors import Rejected, Unsupported
 from connectors.json_text import clean
 from connectors.request import Request
 
@@ -256,6 +256,17 @@ def _create(type: str, properties: Mapping[str, str], links: Sequence[Mapping[st
     )
 
 
+def placing(kind: Kind, place: Place) -> Mapping[str, str]:
+    """The properties that put a deal or ticket into a stage. Raises `Unsupported` for what has none."""
+    match kind:
+        case Kind.DEAL:
+            return {"pipeline": place.pipeline, "dealstage": place.stage}
+        case Kind.TICKET:
+            return {"hs_pipeline": place.pipeline, "hs_pipeline_stage": place.stage}
+        case _:
+            raise Unsupported(f"a {kind.value} has no stages in HubSpot")
+
+
 def _properties(write: Dated, place: Place | None, home_currency: str | None, marker: str | None) -> Mapping[str, str]:
     match write:
         case LogCall():
@@ -285,7 +296,7 @@ def _properties(write: Dated, place: Place | None, home_currency: str | None, ma
             foreign = write.currency if write.currency and write.currency != home_currency else ""
             return {
                 "dealname": write.name,
-                **({"pipeline": place.pipeline, "dealstage": place.stage} if place else {}),
+                **(placing(Kind.DEAL, place) if place else {}),
                 **({"amount": f"{write.amount:f}"} if write.amount is not None else {}),
                 **({"deal_currency_code": foreign} if foreign and write.amount is not None else {}),
                 **({"closedate": write.closes.isoformat() + "T00:00:00.000Z"} if write.closes else {}),
@@ -294,7 +305,7 @@ def _properties(write: Dated, place: Place | None, home_currency: str | None, ma
         case CreateTicket():
             return {
                 "subject": write.subject,
-                **({"hs_pipeline": place.pipeline, "hs_pipeline_stage": place.stage} if place else {}),
+                **(placing(Kind.TICKET, place) if place else {}),
                 "hs_ticket_priority": _TICKET_PRIORITY.get(write.priority, "MEDIUM"),
                 **_unless_empty("content", plain(write.body, write.unchecked, marker=marker)),
             }
