@@ -65,6 +65,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     can      names of writes (`records.name_of`) and reads it supports; what is missing is `Unsupported`, shown beforehand.
     sticks   per name of write, best level first; the probe picks the first that holds.
+    run      the most writes `Crm.write` takes in one request, links among them included; 1: it sends one at a time, and
+             deliveries that need an earlier one's record wait for it to be recorded.
     """
 
     slug: str
@@ -101,6 +103,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     scope_separator: str = " "
     optional_scope_field: str = "optional_scope"  # empty: optional scopes are asked for together with the others
     authorize_extra: Mapping[str, str] = {}  # parameters this vendor's consent page wants besides the standard's
+    run: int = 1
     auth_scheme: str = "Bearer"  # in front of the access token
     assumed_life: timedelta | None = None  # of an access token, where the vendor does not say
     idle_life: timedelta | None = None  # a grant that is not used for so long is gone: renewed well before
