@@ -87,6 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     buckets: Mapping[str, Bucket]
     refresh_ahead: timedelta  # how long before its end a token is renewed
     opt_out_limits: str = ""
+    substitutes: Mapping[str, str] = {}  # per name of write: what is written instead of what this CRM does not have
     scope_words: Mapping[str, str] = {}  # a scope as a person would say what it is for; pages name missing ones by it
     keys_fields: Mapping[Kind, str] = {}  # the field of ours that carries keys, per kind, where one is made
     region_hosts: str = ""  # regular expression for hosts the vendor hands out; empty: none is accepted
