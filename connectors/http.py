@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import cache, lru_cache
@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 import httpx2
 import msgspec
 
-from connectors.errors import ConnectorError, OutcomeUnknown, Unavailable, UnexpectedReply
+from connectors.errors import ConnectorError, OutcomeUnknown, Rejected, Unavailable, UnexpectedReply, Unsupported
 from connectors.request import Reply, Request
 
 if TYPE_CHECKING:
@@ -93,12 +93,16 @@ async def read_bounded(response: httpx2.Response, most: int = LARGEST_ANSWER) ->
 class Http:
     """Sends requests of one connection: authorised, throttled, watched, bounded.
 
-    origin      "https://api.hubapi.com": nothing a vendor answers changes where we send.
+    origin      "https://api.hubapi.com", or what gives it, asked right after the token: nothing in an answer of the API
+                changes where we send.
     client      from `make_client`. Its transport must report httpcore's trace events; one that does not is trusted
                 with reads only: of a failed write we then never say that nothing was sent.
     token       gives an access token; asked with True when the last one was refused, to get a fresh one.
     read_error  the provider's reading of an answer that is no 2xx.
-    gate        awaited before each request; raises `RateLimited` when the account's budget is spent.
+                A 401 that it reads as `Rejected` or `Unsupported` is no word about the token (a missing scope, at Zoho).
+    auth_scheme in front of the token ("Bearer", "Zoho-oauthtoken").
+    gate        entered before each request, and left when its answer is in or will not come; entering raises
+                `RateLimited` when the account's budget is spent.
     observe     sees each answer, for the limits in its headers.
     settle      of an `OutcomeUnknown` made here; a connector may know better per kind of record.
     total       wall clock for one try, connecting and reading included.
@@ -107,17 +111,19 @@ class Http:
     def __init__(
         self,
         *,
-        origin: str,
+        origin: str | Callable[[], str],
         client: httpx2.AsyncClient,
         token: Callable[[bool], Awaitable[str]],
         read_error: Callable[[Request, Reply], ConnectorError],
-        gate: Callable[[Request], Awaitable[None]] | None = None,
+        auth_scheme: str = "Bearer",
+        gate: Callable[[Request], AbstractAsyncContextManager[None]] | None = None,
         observe: Callable[[Request, Reply], None] | None = None,
         settle: timedelta = timedelta(seconds=60),
         total: timedelta = TOTAL,
         most: int = LARGEST_ANSWER,
     ) -> None:
-        self._origin = origin.rstrip("/")
+        self._origin = origin
+        self._auth_scheme = auth_scheme
         self._client = client
         self._token = token
         self._read_error = read_error
@@ -141,7 +147,7 @@ class Http:
         deadline = sending_deadline.get() if stop_sending_at is None else stop_sending_at
         limit = total or self._total
         reply = await self._try(request, refused=False, deadline=deadline, limit=limit)
-        if reply.status == 401:
+        if reply.status == 401 and not isinstance(self._read_error(request, reply), Rejected | Unsupported):
             reply = await self._try(request, refused=True, deadline=deadline, limit=limit)
         if 200 <= reply.status < 300:
             return reply
@@ -149,8 +155,12 @@ class Http:
 
     async def _try(self, request: Request, *, refused: bool, deadline: float | None, limit: timedelta) -> Reply:
         token = await self._token(refused)
-        if self._gate is not None:
-            await self._gate(request)
+        if self._gate is None:
+            return await self._through(request, token, deadline, limit)
+        async with self._gate(request):
+            return await self._through(request, token, deadline, limit)
+
+    async def _through(self, request: Request, token: str, deadline: float | None, limit: timedelta) -> Reply:
         sending = _Sending(deadline)
         sending.check()  # saves connecting in vain; the check that counts is made by the transport
         outgoing = self._outgoing(request, token, sending)
@@ -173,12 +183,13 @@ class Http:
 
     def _outgoing(self, request: Request, token: str, sending: _Sending) -> httpx2.Request:
         """The request as httpx2 sends it. Made whole here: having the client merge its defaults into each costs a tenth."""
+        origin = self._origin if isinstance(self._origin, str) else self._origin()
         target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         content_type, content = _content(request)
         return httpx2.Request(
             request.method,
-            _url(self._origin, target),
-            headers={**_HEADERS, **request.headers, **content_type, "authorization": f"Bearer {token}"},
+            _url(origin.rstrip("/"), target),
+            headers={**_HEADERS, **request.headers, **content_type, "authorization": f"{self._auth_scheme} {token}"},
             content=content,
             extensions={"trace": sending.trace, "timeout": self._client.timeout.as_dict()},
         )

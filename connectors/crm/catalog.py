@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from connectors.crm.changes import ReadChanges
 from connectors.crm.hubspot import wire_errors as hubspot_errors
 from connectors.crm.hubspot.client import HubSpot
 from connectors.crm.hubspot.manifest import MANIFEST as HUBSPOT
 from connectors.crm.port import Left, Manifest, Open
+from connectors.crm.records import Account
 from connectors.errors import ConnectorError
 from connectors.request import Reply, Request
 from connectors.tokens import ReadToken
@@ -23,6 +26,8 @@ class Provider:
     read_token   for `connectors.oauth.OAuth`.
     read_error   for `connectors.http.Http`.
     read_limits  what an answer's headers say is left of the account's limits; none if they say nothing.
+    read_changes what a change notification speaks of; None where it sends none.
+    name_account what the token's own description (`OAuth.introspect`) adds to what `who_am_i` said; None: nothing.
     """
 
     manifest: Manifest
@@ -30,6 +35,8 @@ class Provider:
     read_token: ReadToken
     read_error: Callable[[Request, Reply], ConnectorError]
     read_limits: Callable[[Request, Reply], tuple[Left, ...]]
+    read_changes: ReadChanges | None = None
+    name_account: Callable[[Account, Mapping[str, Any]], Account] | None = None
 
 
 CATALOG: Mapping[str, Provider] = {

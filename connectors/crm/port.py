@@ -53,11 +53,17 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """One rate limit of an account: `limit` (requests, tokens, credits) per `per`, of which `reserve` only lookup may spend.
 
     `per` of a day or more: a budget that is kept as a row. `per` of zero: how many requests may be under way at once.
+
+    by_cost   a request takes `Request.cost` of it, instead of one. Budgets are always spent by cost, slots never.
+    spent_by  the buckets whose requests spend this one too. Left empty, a budget is spent by every request, and any
+              other bucket only by requests that name it.
     """
 
     limit: int
     per: timedelta
     reserve: int = 0
+    by_cost: bool = False
+    spent_by: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +107,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     origin_field: str = (
         ""  # where a token's answer says which origin the API has ("instance_url"); held to `region_hosts`
     )
+    consent_hosts: tuple[str, ...] = ()  # "https://*.zoho.eu": where else its consent pages may pass a browser on to
+    scope_field: str = "scope"  # empty: the app's own settings at the vendor say what is asked for, we cannot
     scope_separator: str = " "
     optional_scope_field: str = "optional_scope"  # empty: optional scopes are asked for together with the others
     authorize_extra: Mapping[str, str] = {}  # parameters this vendor's consent page wants besides the standard's
@@ -108,6 +116,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     auth_scheme: str = "Bearer"  # in front of the access token
     assumed_life: timedelta | None = None  # of an access token, where the vendor does not say
     idle_life: timedelta | None = None  # a grant that is not used for so long is gone: renewed well before
+    refresh_floor: timedelta = timedelta(seconds=5)  # the least time between two renewals of one grant
+    grants_apart: bool = False  # each sign-in makes a grant of its own: one that is replaced or not kept is revoked
     notices: str = (
         ""  # how its change notifications are set up: "subscribed" by us, "app" by the operator; empty: polling only
     )

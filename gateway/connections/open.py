@@ -164,6 +164,7 @@ class Connections:
                 client=client,
                 token=token,
                 read_error=registered.provider.read_error,
+                auth_scheme=registered.manifest.auth_scheme,
                 total=self.settings.request_timeout,
             )
             yield registered.provider.open(http, sticks={})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -73,6 +74,7 @@ class Sender:
             client=client(),
             token=self._token,
             read_error=provider.read_error,
+            auth_scheme=provider.manifest.auth_scheme,
             gate=self._gate,
             observe=self._observe,
             total=total,
@@ -108,12 +110,14 @@ class Sender:
         _handed.set(token)
         return token
 
-    async def _gate(self, request: Request) -> None:
+    @asynccontextmanager
+    async def _gate(self, request: Request) -> AsyncIterator[None]:
         buckets = self._provider.manifest.buckets
         if (bucket := buckets.get(request.bucket)) is not None:
             await self._throttle.spend(self._account_id, bucket, request.bucket, purpose=self._purpose)
         for daily in (one for one in buckets.values() if one.per >= DAY):
             await self._budgets.spend(self._account_id, daily, purpose=self._purpose)
+        yield
 
     def _observe(self, request: Request, reply: Reply) -> None:
         known = self._provider.manifest.buckets

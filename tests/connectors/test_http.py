@@ -8,6 +8,7 @@ import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 import httpx2
@@ -39,17 +40,20 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def read_error(request: Request, reply: Reply) -> ConnectorError:
+    if reply.status == 401 and b"scope" not in reply.body:
+        return ReconnectNeeded("the token is not accepted", status=401)
     return Rejected(f"status {reply.status}", status=reply.status)
 
 
 def http(
     client: httpx2.AsyncClient,
-    origin: str,
+    origin: str | Callable[[], str],
     *,
     token: Callable[[bool], Awaitable[str]] | None = None,
-    gate: Callable[[Request], Awaitable[None]] | None = None,
+    gate: Callable[[Request], AbstractAsyncContextManager[None]] | None = None,
     observe: Callable[[Request, Reply], None] | None = None,
     most: int = 8 * 1024 * 1024,
+    auth_scheme: str = "Bearer",
 ) -> Http:
     async def plain(refused: bool) -> str:
         return "fresh" if refused else "stale"
@@ -57,6 +61,7 @@ def http(
     return Http(
         origin=origin, client=client, token=token or plain, read_error=read_error,
         gate=gate, observe=observe, settle=SETTLE, total=SHORT, most=most,
+        auth_scheme=auth_scheme,
     )  # fmt: skip
 
 
@@ -196,7 +201,7 @@ async def test_a_refused_token_is_replaced_once(client: httpx2.AsyncClient) -> N
         assert (await http(client, server.origin).send(WRITE)).status == 201
     assert [exchange.header("authorization") for exchange in server.seen] == ["Bearer stale", "Bearer fresh"]
     async with serving(answering(401)) as server:
-        with pytest.raises(Rejected) as refused:
+        with pytest.raises(ReconnectNeeded) as refused:
             await http(client, server.origin).send(WRITE)
     assert refused.value.status == 401
     assert len(server.seen) == 2
@@ -216,10 +221,15 @@ async def test_the_gate_comes_before_and_the_watcher_after_each_try(client: http
     passed: list[str] = []
     seen: list[tuple[str, int]] = []
 
-    async def gate(request: Request) -> None:
-        if len(passed) == 2:
+    @asynccontextmanager
+    async def gate(request: Request) -> AsyncIterator[None]:
+        if len(passed) == 4:
             raise RateLimited("spent", retry_after=timedelta(seconds=1))
         passed.append(request.bucket)
+        try:
+            yield
+        finally:
+            passed.append(f"left after {len(seen)}")
 
     async with serving(answering(401), answering(200)) as server:
         limited = http(
@@ -228,9 +238,68 @@ async def test_the_gate_comes_before_and_the_watcher_after_each_try(client: http
         await limited.send(READ)
         with pytest.raises(RateLimited):
             await limited.send(READ)
-    assert passed == ["api", "api"]
+    assert passed == ["api", "left after 1", "api", "left after 2"]
     assert seen == [("/things", 401), ("/things", 200)]
     assert len(server.seen) == 2
+
+
+async def test_the_gate_is_left_however_it_ends(client: httpx2.AsyncClient) -> None:
+    """A slot that is kept by a request nobody waits for any more is lost to all others."""
+    inside, entered = 0, asyncio.Event()
+
+    @asynccontextmanager
+    async def gate(request: Request) -> AsyncIterator[None]:
+        nonlocal inside
+        inside += 1
+        entered.set()
+        try:
+            yield
+        finally:
+            inside -= 1
+
+    async with serving(hanging) as server:
+        with pytest.raises(OutcomeUnknown):
+            await http(client, server.origin, gate=gate).send(WRITE)
+        entered.clear()
+        given_up = asyncio.create_task(http(client, server.origin, gate=gate).send(READ, total=timedelta(minutes=1)))
+        await entered.wait()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+    assert inside == 0
+
+
+async def test_a_vendor_s_own_scheme_stands_before_the_token(client: httpx2.AsyncClient) -> None:
+    async with serving(answering(200)) as server:
+        await http(client, server.origin, auth_scheme="Zoho-oauthtoken").send(READ)
+    assert server.seen[0].header("authorization") == "Zoho-oauthtoken stale"
+
+
+async def test_a_401_about_something_else_than_the_token_costs_no_token(client: httpx2.AsyncClient) -> None:
+    """Zoho answers 401 to a missing scope, and hands out ten tokens in ten minutes."""
+    asked: list[bool] = []
+
+    async def token(refused: bool) -> str:
+        asked.append(refused)
+        return "good"
+
+    async with serving(answering(401, b'{"code":"OAUTH_SCOPE_MISMATCH"}'.lower())) as server:
+        with pytest.raises(Rejected):
+            await http(client, server.origin, token=token).send(READ)
+    assert (asked, len(server.seen)) == ([False], 1)
+
+
+async def test_an_account_that_moved_is_asked_where_it_is_now(client: httpx2.AsyncClient) -> None:
+    """The fresh token came with another address (Salesforce's `instance_url`): at the old one it would be refused too."""
+    async with serving(answering(200)) as new, serving(answering(401)) as old:
+        where = [old.origin]
+
+        async def token(refused: bool) -> str:
+            if refused:
+                where.append(new.origin)
+            return "fresh" if refused else "stale"
+
+        assert (await http(client, lambda: where[-1], token=token).send(WRITE)).status == 200
+    assert [seen.header("authorization") for seen in (*old.seen, *new.seen)] == ["Bearer stale", "Bearer fresh"]
 
 
 async def test_a_redirect_is_never_followed(client: httpx2.AsyncClient) -> None:
