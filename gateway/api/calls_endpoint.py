@@ -18,6 +18,7 @@ from gateway.bodies import Receive, Scope, Send
 from gateway.calls.intake import OUR_API, Intake
 from gateway.calls.store import Taken, store
 from gateway.db import idempotency
+from gateway.db.driver import InSession
 from gateway.errors import Forbidden, Invalid, Unavailable, from_validation
 from gateway.logs import log
 from gateway.lookup.find import Finder
@@ -80,7 +81,7 @@ async def keep(parts: Rooms, who: Principal, call: NewCall, raw: bytes, said: An
         # The key is marked in the transaction that has the effect, so this one goes alone.
         async with parts.db.transaction(who.tenant_id) as session:
             await idempotency.carried_out(session, scope)
-            (taken,) = await store(session, [prepared])
+            (taken,) = await store(InSession(session), [prepared])
             return taken
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         log.error("call could not be stored", error=type(error).__name__)

@@ -61,8 +61,8 @@ class Batches:
 
     async def _commit(self, tenant_id: TenantId, batch: Sequence[_Waiting]) -> None:
         try:
-            async with self._db.transaction(tenant_id) as session:
-                taken = await store(session, [one.prepared for one in batch])
+            async with self._db.quick(tenant_id) as run:
+                taken = await store(run, [one.prepared for one in batch])
         except DBAPIError as error:
             if len(batch) == 1 or error.connection_invalidated:
                 return _fail(batch, error)

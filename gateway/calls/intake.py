@@ -20,6 +20,7 @@ from gateway.calls.batches import Batches
 from gateway.calls.store import Prepared, Taken, columns_of, statements_of
 from gateway.calls.terms import Terms, TermsOf
 from gateway.db.base import TenantId, new_id
+from gateway.db.driver import InSession
 from gateway.db.engine import Database, utc_now
 from gateway.db.rows import parameters
 from gateway.settings import Settings
@@ -135,8 +136,8 @@ class Intake:
         )
         row |= {"raw_until": row["raw_until"] or row["received_at"] + EVENT_KEPT, "call_id": None}
         async with self._db.transaction(tenant_id) as session:
-            statements = statements_of(session)
-            await session.execute(statements.event, parameters(statements.dialect, [row]))
+            run = InSession(session)
+            await run.rows(statements_of(run.dialect).event, parameters(run.dialect, [row]))
 
 
 def _event_row(

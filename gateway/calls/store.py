@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import LargeBinary, Table, any_, bindparam, delete, literal, select, update
+from sqlalchemy import String, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from connectors.voice.events import CallEvent, CallNews
 from gateway.calls import merge, ripe
@@ -25,7 +24,8 @@ from gateway.calls.tables import Call, CallAlias, Tombstone
 from gateway.calls.tables import CallEvent as EventRow
 from gateway.calls.terms import Terms
 from gateway.db.base import TenantId
-from gateway.db.rows import insert_many, parameters
+from gateway.db.driver import Runs
+from gateway.db.rows import any_of, insert_many, parameters
 from gateway.tenants.keys import TenantKeys
 
 _MERGED = msgspec.json.Decoder(Merged)
@@ -67,37 +67,36 @@ class Prepared:
         return self.event.call_id, self.source
 
 
-async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken]:
+async def store(run: Runs, events: Sequence[Prepared]) -> list[Taken]:
     """Put events of one tenant, each of another call, into their calls, inside the caller's transaction.
 
     Answers in the same order. Rows are locked in one order everywhere, so two of these never wait for each other.
     """
-    statements = statements_of(session)
-    connection = await session.connection()  # no objects are mapped here: the session's own way costs as much again
-    ids = [one.event.call_id or await _by_alias(session, one) for one in events]
+    statements = statements_of(run.dialect)
+    ids = [one.event.call_id or await _by_alias(run, statements, one) for one in events]
     rows = [{**one.call, "external_id": external_id} for one, external_id in zip(events, ids, strict=True)]
     rows.sort(key=lambda row: (row["external_id"], row["source"]))
-    found = await connection.execute(statements.call, parameters(statements.dialect, rows))
-    standing = {(row.external_id, row.source): row for row in found}
+    found = await run.rows(statements.call, parameters(run.dialect, rows))
+    standing = {(row["external_id"], row["source"]): row for row in found}
     befores = [standing[external_id, one.source] for one, external_id in zip(events, ids, strict=True)]
 
-    fresh = [before.id == one.call["id"] for one, before in zip(events, befores, strict=True)]
+    fresh = [before["id"] == one.call["id"] for one, before in zip(events, befores, strict=True)]
     changes = [{} if new else _changes(one, before) for one, before, new in zip(events, befores, fresh, strict=True)]
     became = [
         one.became or ("stored" if new else "merged" if change else "nothing new")
         for one, new, change in zip(events, fresh, changes, strict=True)
     ]
     made = [(external_id, one.source) for one, external_id, new in zip(events, ids, fresh, strict=True) if new]
-    buried = await _buried(connection, events[0].tenant_id, made) if made else frozenset()
+    buried = await _buried(run, statements, events[0].tenant_id, made) if made else frozenset()
     rows = [
-        {**one.row, "call_id": before.id, "became": word}
+        {**one.row, "call_id": before["id"], "became": word}
         for one, external_id, before, word in zip(events, ids, befores, became, strict=True)
         if (external_id, one.source) not in buried
     ]
     first: set[str] = set()  # the others came before
     if rows:
-        kept = await connection.execute(statements.event, parameters(statements.dialect, rows))
-        first.update(kept.scalars())
+        kept = await run.rows(statements.event, parameters(run.dialect, rows))
+        first.update(row["id"] for row in kept)
 
     aliases: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
@@ -105,18 +104,18 @@ async def store(session: AsyncSession, events: Sequence[Prepared]) -> list[Taken
     for one, before, new, change, word in zip(events, befores, fresh, changes, became, strict=True):
         if one.row["id"] not in first:
             if new:  # the event outlived its call, which was erased, or pruned in time: it stays away
-                await session.execute(delete(Call).where(Call.tenant_id == one.tenant_id, Call.id == before.id))
-            taken.append(Taken(before.id, before.external_id, True, "duplicate"))
+                await run.rows(statements.unmade, {"of_tenant": one.tenant_id, "of_call": before["id"]})
+            taken.append(Taken(before["id"], before["external_id"], True, "duplicate"))
             continue
-        aliases += _aliases(one, before.id)
+        aliases += _aliases(one, before["id"])
         if change:
-            changed.append({**change, "of_tenant": one.tenant_id, "of_call": before.id})
-        taken.append(Taken(before.id, before.external_id, not new and not change, word))
+            changed.append({**change, "of_tenant": one.tenant_id, "of_call": before["id"]})
+        taken.append(Taken(before["id"], before["external_id"], not new and not change, word))
     if aliases:
         aliases.sort(key=lambda row: (row["alias"], row["source"]))  # rows are locked in one order everywhere
-        await session.execute(statements.aliases, aliases)
+        await run.rows(statements.aliases, aliases)
     if changed:
-        await session.execute(statements.changes, changed)
+        await run.rows(statements.changes, changed)
     return taken
 
 
@@ -126,56 +125,52 @@ def tombstone(source: str, external_id: str) -> bytes:
 
 
 async def _buried(
-    connection: AsyncConnection, tenant_id: TenantId, calls: Collection[tuple[str, str]]
+    run: Runs, statements: Statements, tenant_id: TenantId, calls: Collection[tuple[str, str]]
 ) -> frozenset[tuple[str, str]]:
     """Those of `calls` (external id, source) that were known once and pruned.
 
     Asked after their rows are made: then pruning has committed, whether before or in between.
     """
     hashes = {tombstone(source, external_id): (external_id, source) for external_id, source in calls}
-    mine = select(Tombstone.hash).where(Tombstone.tenant_id == tenant_id)
-    if connection.dialect.name == "sqlite":
-        mine = mine.where(Tombstone.hash.in_(list(hashes)))
-    else:  # one statement, however many
-        mine = mine.where(Tombstone.hash == any_(literal(list(hashes), postgresql.ARRAY(LargeBinary))))
-    return frozenset(hashes[found] for found in (await connection.execute(mine)).scalars())
+    found = await run.rows(statements.buried, {"of_tenant": tenant_id, "hashes": list(hashes)})
+    return frozenset(hashes[row["hash"]] for row in found)
 
 
 def _changes(one: Prepared, before: Any) -> dict[str, Any]:
     """The columns of a known call that this event changes; empty when it adds nothing."""
     event = one.event
-    known = read_merged(one.keys, before.id, before.news)
+    known = read_merged(one.keys, before["id"], before["news"])
     merged = merge.join(known, one.news, one.standing)
     changed = (
         merged != known
-        or (event.ended and not before.ended)
-        or (event.final and not before.complete)
-        or (one.news.lookup_id is not None and before.lookup_id is None)
+        or (event.ended and not before["ended"])
+        or (event.final and not before["complete"])
+        or (one.news.lookup_id is not None and before["lookup_id"] is None)
     )
     if not changed:
         return {}
     ripeness = ripe.after_event(
         ripe.Ripeness(
-            ended=before.ended,
-            complete=before.complete,
-            grace_until=before.grace_until,
-            plan_at=before.plan_at,
+            ended=before["ended"],
+            complete=before["complete"],
+            grace_until=before["grace_until"],
+            plan_at=before["plan_at"],
         ),
         ended=event.ended,
         final=event.final,
         changed=True,
-        planned=before.planned_at is not None,
+        planned=before["planned_at"] is not None,
         grace=one.grace,
         now=one.now,
     )
-    never_planned = before.state == "done" and before.planned_at is None  # a test's call
-    columns = columns_of(one.keys, one.terms, before.id, merged, ripeness, one.now)
+    never_planned = before["state"] == "done" and before["planned_at"] is None  # a test's call
+    columns = columns_of(one.keys, one.terms, before["id"], merged, ripeness, one.now)
     return {
         **columns,
         "plan_at": None if never_planned else ripeness.plan_at,
         # None: forgotten before this late event came. What it brings is forgotten in its turn.
-        "transcript_until": before.transcript_until or one.now + one.terms.transcripts,
-        "people_until": before.people_until or one.now + one.terms.people,
+        "transcript_until": before["transcript_until"] or one.now + one.terms.transcripts,
+        "people_until": before["people_until"] or one.now + one.terms.people,
     }
 
 
@@ -210,7 +205,7 @@ def seal_merged(keys: TenantKeys, call_id: str, merged: Merged) -> bytes:
     return keys.seal(msgspec.json.encode(merged), "calls", "news", call_id)
 
 
-async def _by_alias(session: AsyncSession, one: Prepared) -> str:
+async def _by_alias(run: Runs, statements: Statements, one: Prepared) -> str:
     """The external id of the call that news without a platform's own id belongs to; else its first alias stands for one.
 
     Only such news is tied by an alias: carriers' ids come back, so two platform ids are two calls.
@@ -218,16 +213,9 @@ async def _by_alias(session: AsyncSession, one: Prepared) -> str:
     aliases = one.event.aliases
     if not aliases:
         raise ValueError("an event needs the id of a call, or an alias of one")
-    mine = (
-        select(Call.external_id)
-        .join(CallAlias, (CallAlias.tenant_id == Call.tenant_id) & (CallAlias.call_id == Call.id))
-        .where(
-            CallAlias.tenant_id == one.tenant_id,
-            CallAlias.source == one.source,
-            CallAlias.alias.in_(aliases),
-        )
-    )
-    return await session.scalar(mine.order_by(Call.id).limit(1)) or aliases[0]
+    given = {"of_tenant": one.tenant_id, "of_source": one.source, "aliases": list(aliases)}
+    found = await run.rows(statements.by_alias, given)
+    return str(found[0]["external_id"]) if found else aliases[0]
 
 
 def _aliases(one: Prepared, call_id: str) -> Sequence[dict[str, Any]]:
@@ -239,13 +227,18 @@ def _aliases(one: Prepared, call_id: str) -> Sequence[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Statements:
-    """Built once: building them anew costs more than sending them. `call` and `event` take `parameters` of their columns."""
+    """Built once: building them anew costs more than sending them. `call` and `event` take `parameters` of their columns.
 
-    dialect: str
+    The others take `of_tenant` and: by_alias `of_source`, `aliases`; buried `hashes`; unmade and changes `of_call`.
+    """
+
     call: Any
     event: Any
     aliases: Any
     changes: Any
+    unmade: Any
+    by_alias: Any
+    buried: Any
 
 
 CALL_COLUMNS = (
@@ -285,6 +278,22 @@ EVENT_COLUMNS = (
     "raw_until",
     "subject_index",
 )
+_CHANGED = (  # what an event may change of a call: `columns_of`, and its times of retention
+    "news",
+    "direction",
+    "started_at",
+    "lookup_id",
+    "person",
+    "subject_index",
+    "index_version",
+    "ended",
+    "complete",
+    "grace_until",
+    "plan_at",
+    "updated_at",
+    "transcript_until",
+    "people_until",
+)
 _READ_BACK = (
     "id",
     "external_id",
@@ -302,17 +311,13 @@ _READ_BACK = (
 )
 
 
-def statements_of(session: AsyncSession) -> Statements:
-    return _built(session.get_bind().dialect.name)
-
-
 @functools.cache
-def _built(dialect: str) -> Statements:
+def statements_of(dialect: str) -> Statements:
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    calls, events, aliases = (_table(one) for one in (Call, EventRow, CallAlias))
+    calls, events, aliases, tombstones = (_table(one) for one in (Call, EventRow, CallAlias, Tombstone))
     call = insert_many(dialect, calls, CALL_COLUMNS)
+    mine = (calls.c.tenant_id == bindparam("of_tenant", type_=String()), calls.c.id == bindparam("of_call"))
     return Statements(
-        dialect=dialect,
         call=call.on_conflict_do_update(
             index_elements=["tenant_id", "external_id", "source"],
             set_={
@@ -322,8 +327,23 @@ def _built(dialect: str) -> Statements:
         event=insert_many(dialect, events, EVENT_COLUMNS)
         .on_conflict_do_nothing(index_elements=["tenant_id", "source", "dedupe"])
         .returning(events.c.id),
-        aliases=insert(aliases).on_conflict_do_nothing(),
-        changes=update(calls).where(calls.c.tenant_id == bindparam("of_tenant"), calls.c.id == bindparam("of_call")),
+        aliases=insert(aliases)
+        .values({name: bindparam(name) for name in aliases.c.keys()})  # noqa: SIM118 - a collection of columns
+        .on_conflict_do_nothing(),
+        changes=update(calls).where(*mine).values({name: bindparam(name) for name in _CHANGED}),
+        unmade=delete(calls).where(*mine),
+        by_alias=select(calls.c.external_id)
+        .join(aliases, (aliases.c.tenant_id == calls.c.tenant_id) & (aliases.c.call_id == calls.c.id))
+        .where(
+            aliases.c.tenant_id == bindparam("of_tenant"),
+            aliases.c.source == bindparam("of_source"),
+            any_of(dialect, aliases.c.alias, "aliases"),
+        )
+        .order_by(calls.c.id)
+        .limit(1),
+        buried=select(tombstones.c.hash).where(
+            tombstones.c.tenant_id == bindparam("of_tenant"), any_of(dialect, tombstones.c.hash, "hashes")
+        ),
     )
 
 

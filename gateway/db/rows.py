@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import LargeBinary, String, Table, Text, bindparam, cast, func, select
+from sqlalchemy import ColumnElement, LargeBinary, String, Table, Text, any_, bindparam, cast, func, select
 from sqlalchemy import column as column_
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -30,3 +30,10 @@ def insert_many(dialect: str, table: Table, columns: Sequence[str]) -> Any:
 def parameters(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     """What `insert_many` is executed with. Every row has all columns; times must be aware, since here nobody looks."""
     return rows if dialect == "sqlite" else {"rows": msgspec.json.encode(rows).decode()}
+
+
+def any_of(dialect: str, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """`column` is one of the values given as `name`, a list: one statement, however many they are."""
+    if dialect == "sqlite":
+        return column.in_(bindparam(name, expanding=True))
+    return column == any_(bindparam(name, type_=postgresql.ARRAY(column.type)))

@@ -45,9 +45,9 @@ def test_a_batch_is_bounded() -> None:
 async def test_events_of_one_moment_share_a_transaction(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    async def counting(session: Any, events: Any) -> Any:
+    async def counting(run: Any, events: Any) -> Any:
         sizes.append(len(events))
-        return await store(session, events)
+        return await store(run, events)
 
     monkeypatch.setattr("gateway.calls.batches.store", counting)
     other = await make_tenant(house.db, house.keyring, "Other SA")
@@ -94,7 +94,7 @@ async def test_a_database_that_is_away_is_told_to_everybody_who_waits(
         await house.intake.prepare(house.tenant_id, "ve_1", _of(n), raw=b"{}") for n in range(3)
     ]
     with monkeypatch.context() as away:
-        away.setattr(house.db, "transaction", lambda *_: Away())
+        away.setattr(house.db, "quick", lambda *_: Away())
         taken = await asyncio.gather(*(house.intake.commit(one) for one in prepared), return_exceptions=True)
     assert [type(one) for one in taken] == [OperationalError] * 3
     assert not (await house.intake.commit(prepared[0])).duplicate
