@@ -14,6 +14,7 @@ from connectors.crm.records import (
     Link,
     MoveStage,
     OptOut,
+    Ref,
     SetFields,
     UpsertContact,
     Write,
@@ -55,17 +56,47 @@ def links_of(write: Write) -> tuple[Link, ...]:
     return write.about
 
 
+def not_sent(error: ConnectorError) -> bool:
+    """Whether this says only that the write was kept back: why, stands with an earlier one of its run."""
+    return isinstance(error, Unavailable) and error.reason == NOT_SENT
+
+
 def resolved(write: Write, outcomes: Sequence[Outcome]) -> Write | None:
     """`write` with its `Earlier` links as records; None if one of them left none."""
 
     def ref(link: Link) -> Link | None:
+        return _record(outcomes, link.index) if isinstance(link, Earlier) else link
+
+    return _relinked(write, ref)
+
+
+def rest(run: Sequence[Write], arrived: Sequence[Outcome]) -> list[Write] | None:
+    """A run without its first ones, which have `arrived`: links to those are records, all others count anew.
+
+    None if one points at what left no record.
+    """
+
+    def ref(link: Link) -> Link | None:
         if not isinstance(link, Earlier):
             return link
-        outcome = outcomes[link.index] if link.index < len(outcomes) else None
-        record = outcome.record if isinstance(outcome, Done) else None
-        return None if record is None else record.ref
+        if link.index < len(arrived):
+            return _record(arrived, link.index)
+        return Earlier(link.kind, link.index - len(arrived))
 
-    links = [ref(link) for link in links_of(write)]
+    left = [_relinked(write, ref) for write in run[len(arrived) :]]
+    known = [write for write in left if write is not None]
+    return known if len(known) == len(left) else None
+
+
+def _record(outcomes: Sequence[Outcome], index: int) -> Ref | None:
+    outcome = outcomes[index] if index < len(outcomes) else None
+    record = outcome.record if isinstance(outcome, Done) else None
+    return None if record is None else record.ref
+
+
+def _relinked(write: Write, to: Callable[[Link], Link | None]) -> Write | None:
+    """`write` with each link as `to` says; None if it says None of one."""
+    links = [to(link) for link in links_of(write)]
     known = [link for link in links if link is not None]
     if len(known) < len(links):
         return None

@@ -17,7 +17,8 @@ from connectors.errors import ConnectorError
 from gateway.connections import queries as connection_queries
 from gateway.crypto import CannotOpen
 from gateway.db.base import TenantId
-from gateway.delivery.attempt import Claim, send_until, work
+from gateway.delivery.attempt import send_until, work
+from gateway.delivery.outcomes import Claim
 from gateway.logs import log
 from gateway.outbox.claim import claim
 from gateway.outbox.record import LaneResult, record
@@ -206,7 +207,9 @@ class _Turn:
         settings, opened = self._parts.settings, self._opened
         began = time.monotonic()  # before the claim: our deadline ends before the database's lease does
         async with self._parts.db.transaction(opened.tenant_id) as session:
-            lanes = await claim(session, opened.tenant_id, opened.id, most=most, lease=settings.lease)
+            lanes = await claim(
+                session, opened.tenant_id, opened.id, most=most, lease=settings.lease, run=opened.crm.manifest.run
+            )
         until = send_until(began, lease=settings.lease, request=settings.request_timeout)
         return [Claim(lane, until) for lane in lanes]
 

@@ -9,14 +9,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import Row, bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.crm.records import Kind, Ref
 from gateway.db.base import Base, TenantId, UtcTime
 from gateway.db.engine import among, clock
-from gateway.outbox.states import State
+from gateway.outbox.states import OPEN, Standing, State, Waiting, together
 from gateway.outbox.tables import Delivery, LaneRecord
 
 _DELIVERIES = Base.metadata.tables[Delivery.__tablename__]
@@ -26,7 +27,11 @@ PERSON_KINDS = (Kind.CONTACT, Kind.LEAD, Kind.COMPANY)  # kinds of records a lan
 
 @dataclass(frozen=True, kw_only=True)
 class HeldDelivery:
-    """A delivery under a claim. `looking`: an earlier try's outcome is unknown, look before sending."""
+    """A delivery under a claim.
+
+    looking  an earlier try's outcome is unknown: look before sending.
+    waiting  it was claimed with what it needs, to go out in one request with it: not to be sent before that.
+    """
 
     id: str
     seq: int
@@ -34,10 +39,12 @@ class HeldDelivery:
     payload: bytes
     action: str
     needs: tuple[str, ...]
+    record_key: str
     attempts: int
     waits: int
     claims: int
     looking: bool
+    waiting: bool
     blind: bool
     settle: timedelta
     expires_at: datetime
@@ -45,7 +52,10 @@ class HeldDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldLane:
-    """A lane under a claim: its deliveries in order, who its person is, and what needed deliveries left."""
+    """A lane under a claim: its deliveries in order, and who its person is.
+
+    left     the records that needed deliveries left. lacking: needed ones that have not arrived, as they stand.
+    """
 
     tenant_id: TenantId
     id: str
@@ -54,6 +64,7 @@ class HeldLane:
     deliveries: tuple[HeldDelivery, ...]
     person: Ref | None
     left: Mapping[str, Ref]
+    lacking: Mapping[str, State]
     claimed_at: datetime
 
 
@@ -76,35 +87,37 @@ _CLAIM_SQLITE = text("""
     RETURNING id, fence, :now AS now
 """).bindparams(bindparam("until", type_=UtcTime()), bindparam("now", type_=UtcTime()))
 
-_COLUMNS = (
-    "id, lane_id, seq, v, payload, action, needs, attempts, waits, claims, looking, state, blind, settle_ms, expires_at"
-)
+_COLUMNS = "id, lane_id, seq, v, payload, action, needs, record_key, attempts, waits, claims, looking, state, blind, settle_ms, expires_at"
 
 # LATERAL, so that a lane of 200,000 costs no more than its first eight; two statements, not one with the claim: this one
 # must see what was committed until the lanes were locked.
-_DUE_POSTGRESQL = text(f"""
+_FIRST_POSTGRESQL = """
     SELECT d.* FROM unnest(CAST(:lanes AS varchar[])) AS lane(id) CROSS JOIN LATERAL (
-        SELECT {_COLUMNS} FROM deliveries
-        WHERE lane_id = lane.id AND state IN ('pending', 'in_flight') AND due_at <= now()
-        ORDER BY seq LIMIT :most
+        SELECT {columns} FROM deliveries WHERE lane_id = lane.id AND {which} ORDER BY seq LIMIT :most
     ) d ORDER BY d.lane_id, d.seq
-""")  # noqa: S608 - the columns are ours
-
-_DUE_SQLITE = text(f"""
-    SELECT {_COLUMNS} FROM deliveries JOIN (SELECT value FROM json_each(:lanes)) lane ON lane_id = lane.value
+"""
+_FIRST_SQLITE = """
+    SELECT {columns} FROM deliveries JOIN (SELECT value FROM json_each(:lanes)) lane ON lane_id = lane.value
     WHERE seq IN (
-        SELECT seq FROM deliveries due
-        WHERE due.lane_id = lane.value AND due.state IN ('pending', 'in_flight') AND due.due_at <= :now
-        ORDER BY due.seq LIMIT :most
+        SELECT seq FROM deliveries first WHERE lane_id = lane.value AND {which} ORDER BY seq LIMIT :most
     ) ORDER BY lane_id, seq
-""").bindparams(bindparam("now", type_=UtcTime()))  # noqa: S608 - the columns are ours
+"""
+_IS_DUE, _IS_WAITING = "state IN ('pending', 'in_flight') AND due_at <= {now}", "state = 'waiting'"
+_DUE_POSTGRESQL = text(_FIRST_POSTGRESQL.format(columns=_COLUMNS, which=_IS_DUE.format(now="now()")))
+_DUE_SQLITE = text(_FIRST_SQLITE.format(columns=_COLUMNS, which=_IS_DUE.format(now=":now"))).bindparams(
+    bindparam("now", type_=UtcTime())
+)
+_WAITING_POSTGRESQL = text(_FIRST_POSTGRESQL.format(columns=_COLUMNS, which=_IS_WAITING))
+_WAITING_SQLITE = text(_FIRST_SQLITE.format(columns=_COLUMNS, which=_IS_WAITING))
 
 
 async def claim(
-    session: AsyncSession, tenant_id: TenantId, connection_id: str, *, most: int, lease: timedelta
+    session: AsyncSession, tenant_id: TenantId, connection_id: str, *, most: int, lease: timedelta, run: int = 1
 ) -> list[HeldLane]:
     """Hold up to `most` ready lanes of a connection, longest due first, and commit the intent to send what they hold.
 
+    run  the most deliveries this CRM takes in one request: with more than one, those that wait only for what is claimed
+         here are claimed with it.
     Everything returned is `in_flight` once this transaction commits: whoever finds it later, under an expired lease,
     knows that it may have been sent. What an earlier claim left `in_flight` comes back with `looking`.
     """
@@ -116,10 +129,12 @@ async def claim(
     for lane_id, one in due:
         if _may_join(taken[lane_id], one):
             taken[lane_id].append(one)
+    if run > 1:
+        await _join(session, tenant_id, taken)
     (_, now) = next(iter(lanes.values()))
     await _intend(session, tenant_id, [one for several in taken.values() for one in several], lease=lease, now=now)
     persons = await _persons(session, tenant_id, list(lanes))
-    left = await _left(
+    left, lacking = await _needed(
         session, tenant_id, {need for several in taken.values() for one in several for need in one.needs}
     )
     return [
@@ -131,6 +146,7 @@ async def claim(
             deliveries=tuple(taken[lane_id]),
             person=persons.get(lane_id),
             left=left,
+            lacking=lacking,
             claimed_at=now,
         )
         for lane_id, (fence, now) in lanes.items()
@@ -141,9 +157,12 @@ CRASHES_ALONE = 3  # claims without a record: from here on it is sent alone, so 
 
 
 def _may_join(before: Sequence[HeldDelivery], one: HeldDelivery) -> bool:
-    """A blind one goes alone: intent is all we know of it after a crash. So does one that workers keep dying on."""
-    alone = one.blind or one.claims >= CRASHES_ALONE
-    return not before or not (alone or before[0].blind or before[0].claims >= CRASHES_ALONE)
+    return not before or not (_goes_alone(one) or _goes_alone(before[0]))
+
+
+def _goes_alone(one: HeldDelivery) -> bool:
+    """A blind one: intent is all we know of it after a crash. And one that workers keep dying on."""
+    return one.blind or one.claims >= CRASHES_ALONE
 
 
 async def _claim_lanes(
@@ -158,7 +177,7 @@ async def _claim_lanes(
     return {row.id: (row.fence, row.now) for row in rows}
 
 
-_DUE_TYPES = {
+_TYPES = {
     "needs": Delivery.needs.type,
     "expires_at": UtcTime(),
     "looking": Delivery.looking.type,
@@ -168,33 +187,86 @@ _DUE_TYPES = {
 
 async def _due(session: AsyncSession, lane_ids: list[str]) -> list[tuple[str, HeldDelivery]]:
     if session.get_bind().dialect.name == "sqlite":
-        statement = _DUE_SQLITE.columns(**_DUE_TYPES)
+        statement = _DUE_SQLITE.columns(**_TYPES)
         now = await session.scalar(select(clock(session)))
         rows = await session.execute(statement, {"lanes": json.dumps(lane_ids), "most": PER_LANE, "now": now})
     else:
-        statement = _DUE_POSTGRESQL.columns(**_DUE_TYPES)
+        statement = _DUE_POSTGRESQL.columns(**_TYPES)
         rows = await session.execute(statement, {"lanes": lane_ids, "most": PER_LANE})
-    return [
-        (
-            row.lane_id,
-            HeldDelivery(
-                id=row.id,
-                seq=row.seq,
-                v=row.v,
-                payload=row.payload or b"",
-                action=row.action,
-                needs=tuple(row.needs),
-                attempts=row.attempts,
-                waits=row.waits,
-                claims=row.claims,
-                looking=row.looking or row.state == State.IN_FLIGHT,
-                blind=row.blind,
-                settle=timedelta(milliseconds=row.settle_ms),
-                expires_at=row.expires_at,
-            ),
+    return [(row.lane_id, _held(row)) for row in rows]
+
+
+def _held(row: Row[Any]) -> HeldDelivery:
+    return HeldDelivery(
+        id=row.id,
+        seq=row.seq,
+        v=row.v,
+        payload=row.payload or b"",
+        action=row.action,
+        needs=tuple(row.needs),
+        record_key=row.record_key,
+        attempts=row.attempts,
+        waits=row.waits,
+        claims=row.claims,
+        looking=row.looking or row.state == State.IN_FLIGHT,
+        waiting=row.state == State.WAITING,
+        blind=row.blind,
+        settle=timedelta(milliseconds=row.settle_ms),
+        expires_at=row.expires_at,
+    )
+
+
+async def _join(session: AsyncSession, tenant_id: TenantId, taken: dict[str, list[HeldDelivery]]) -> None:
+    """Add what waits only for what is taken already. Nothing joins what is looked for first, or goes alone."""
+    going = {
+        lane_id: [one.id for one in several if not one.looking]
+        for lane_id, several in taken.items()
+        if several and len(several) < PER_LANE and not _goes_alone(several[0])
+    }
+    lane_ids = [lane_id for lane_id, several in going.items() if several]
+    waiting = await _waiting(session, lane_ids) if lane_ids else {}
+    if not waiting:
+        return
+    standing = await _standing(session, tenant_id, waiting)
+    for lane_id, found in waiting.items():
+        asked = [Waiting(one.id, one.seq, one.needs, one.record_key) for one in found]
+        joined = set(together(asked, standing.get(lane_id, ()), going[lane_id]))
+        several = [*taken[lane_id], *(one for one in found if one.id in joined)]
+        taken[lane_id] = sorted(several[:PER_LANE], key=lambda one: one.seq)
+
+
+async def _waiting(session: AsyncSession, lane_ids: list[str]) -> dict[str, list[HeldDelivery]]:
+    """The first that wait in these lanes, by lane and in order; those that go alone are left out."""
+    if session.get_bind().dialect.name == "sqlite":
+        given: dict[str, object] = {"lanes": json.dumps(lane_ids), "most": PER_LANE}
+        rows = await session.execute(_WAITING_SQLITE.columns(**_TYPES), given)
+    else:
+        rows = await session.execute(_WAITING_POSTGRESQL.columns(**_TYPES), {"lanes": lane_ids, "most": PER_LANE})
+    found: dict[str, list[HeldDelivery]] = {}
+    for row in rows:
+        one = _held(row)
+        if not (one.looking or _goes_alone(one)):
+            found.setdefault(row.lane_id, []).append(one)
+    return found
+
+
+async def _standing(
+    session: AsyncSession, tenant_id: TenantId, waiting: Mapping[str, Sequence[HeldDelivery]]
+) -> dict[str, list[Standing]]:
+    """What those that wait may have to wait for, by lane: what they need, and open ones of the same records."""
+    asked = [one for several in waiting.values() for one in several]
+    same_record = Delivery.state.in_([*OPEN]) & among(session, Delivery.record_key, {one.record_key for one in asked})
+    rows = await session.execute(
+        select(Delivery.lane_id, Delivery.id, Delivery.seq, Delivery.record_key, Delivery.state).where(
+            Delivery.tenant_id == tenant_id,
+            among(session, Delivery.lane_id, list(waiting)),
+            same_record | among(session, Delivery.id, {need for one in asked for need in one.needs}),
         )
-        for row in rows
-    ]
+    )
+    found: dict[str, list[Standing]] = {}
+    for row in rows:
+        found.setdefault(row.lane_id, []).append(Standing(row.id, row.seq, row.record_key, State(row.state)))
+    return found
 
 
 async def _intend(
@@ -229,12 +301,22 @@ async def _persons(session: AsyncSession, tenant_id: TenantId, lane_ids: list[st
     return best
 
 
-async def _left(session: AsyncSession, tenant_id: TenantId, needed: set[str]) -> dict[str, Ref]:
+async def _needed(
+    session: AsyncSession, tenant_id: TenantId, needed: set[str]
+) -> tuple[dict[str, Ref], dict[str, State]]:
+    """The records these deliveries left, and how those stand that have not arrived."""
     if not needed:
-        return {}
+        return {}, {}
     rows = await session.execute(
-        select(Delivery.id, Delivery.record_kind, Delivery.record_id).where(
-            Delivery.tenant_id == tenant_id, among(session, Delivery.id, needed), Delivery.record_id.is_not(None)
+        select(Delivery.id, Delivery.state, Delivery.record_kind, Delivery.record_id).where(
+            Delivery.tenant_id == tenant_id, among(session, Delivery.id, needed)
         )
     )
-    return {row.id: Ref(Kind(row.record_kind), row.record_id) for row in rows}
+    left: dict[str, Ref] = {}
+    lacking: dict[str, State] = {}
+    for row in rows:
+        if row.record_id is not None:
+            left[row.id] = Ref(Kind(row.record_kind), row.record_id)
+        if row.state != State.DELIVERED:
+            lacking[row.id] = State(row.state)
+    return left, lacking

@@ -47,19 +47,23 @@ def read(keys: TenantKeys, delivery_id: str, v: int, sealed: bytes) -> Write:
         raise Unreadable(f"payload version {v} does not read: {error}") from None
 
 
-def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Write | None:
-    """`write` with every link a `Ref`, as it is sent; None when it would change a record that nobody knows.
+def resolved(
+    write: Write, *, left: Mapping[str, Ref], person: Ref | Earlier | None, earlier: Mapping[str, int] | None = None
+) -> Write | None:
+    """`write` with every link as it is sent; None when it would change a record that nobody knows.
 
-    left    delivery id → the record it left. person: who the lane's person is at this CRM, if known.
+    left     delivery id → the record it left. person: who the lane's person is at this CRM, if known.
+    earlier  delivery id → its place in the run that this write is sent in.
     A link to a person nobody knows is dropped: the call is logged without one.
     """
 
-    def ref(link: Link) -> Ref | None:
+    def ref(link: Link) -> Ref | Earlier | None:
         match link:
             case Ref():
                 return link
-            case Later(delivery=name):
-                return left.get(name)
+            case Later(kind=kind, delivery=name):
+                place = (earlier or {}).get(name)
+                return left.get(name) or (None if place is None else Earlier(kind, place))
             case Person():
                 return person
             case Earlier():  # made right before sending, never stored
@@ -68,7 +72,7 @@ def resolved(write: Write, *, left: Mapping[str, Ref], person: Ref | None) -> Wr
     return _with_links(write, ref)
 
 
-def _with_links(write: Write, ref: Callable[[Link], Ref | None]) -> Write | None:
+def _with_links(write: Write, ref: Callable[[Link], Ref | Earlier | None]) -> Write | None:
     if isinstance(write, UpsertContact):
         return msgspec.structs.replace(write, target=ref(write.target) if write.target is not None else None)
     if isinstance(write, SetFields | AssignOwner | MoveStage | AddToList | OptOut):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,10 +22,11 @@ OPEN = frozenset({State.WAITING, State.PENDING, State.IN_FLIGHT})
 ENDED = frozenset({State.DELIVERED, State.CANCELLED, State.DEAD})
 
 _NEXT: Mapping[State, frozenset[State]] = {
-    State.WAITING: frozenset({State.PENDING, State.HELD, State.CANCELLED, State.DEAD}),
+    # Straight into flight: together with what it needs, where the CRM takes both in one request; and back with it.
+    State.WAITING: frozenset({State.PENDING, State.IN_FLIGHT, State.HELD, State.CANCELLED, State.DEAD}),
     State.PENDING: frozenset({State.IN_FLIGHT, State.CANCELLED, State.HELD, State.DEAD}),
     State.IN_FLIGHT: frozenset(
-        {State.PENDING, State.IN_FLIGHT, State.DELIVERED, State.UNCERTAIN, State.HELD, State.DEAD}
+        {State.WAITING, State.PENDING, State.IN_FLIGHT, State.DELIVERED, State.UNCERTAIN, State.HELD, State.DEAD}
     ),
     State.DELIVERED: frozenset(),
     State.UNCERTAIN: frozenset({State.PENDING, State.DELIVERED, State.CANCELLED}),
@@ -97,6 +98,30 @@ def released(waiting: Sequence[Waiting], standing: Sequence[Standing]) -> list[R
             answer.append(Release(name, State.PENDING))
         busy.add(record_key)
     return answer
+
+
+def together(waiting: Sequence[Waiting], standing: Sequence[Standing], going: Collection[str]) -> list[str]:
+    """Which of `waiting` may go out in one request with those that are `going`, in lane order.
+
+    Whatever one of them needs was delivered or goes out before it, at least one thing in the same request; and no earlier
+    write of its record is open but what it needs: in one request, one that only stands before it may fail and be overtaken.
+    """
+    places = {one.id: one.seq for one in standing if one.id in going}
+    states = {one.id: one.state for one in standing}
+    joined: list[str] = []
+    for one in sorted(waiting, key=lambda each: each.seq):
+        before = {need for need in one.needs if places.get(need, one.seq) < one.seq}
+        delivered = {need for need in one.needs if states.get(need) is State.DELIVERED}
+        same = {other.id for other in waiting if _is_before(other, one)}
+        same |= {other.id for other in standing if other.state in OPEN and _is_before(other, one)}
+        if before and before | delivered == set(one.needs) and same <= before:
+            places[one.id] = one.seq
+            joined.append(one.id)
+    return joined
+
+
+def _is_before(other: Waiting | Standing, one: Waiting) -> bool:
+    return other.record_key == one.record_key and other.seq < one.seq
 
 
 _GIVEN_UP = frozenset({State.DEAD, State.CANCELLED, State.HELD})

@@ -9,11 +9,14 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 from phonenumbers import PhoneNumber
 
-from connectors.crm.port import Done, Failed, Outcome
+from connectors.crm import runs
+from connectors.crm.hubspot.manifest import MANIFEST as HUBSPOT
+from connectors.crm.port import Done, Failed, Manifest, Outcome
 from connectors.crm.records import Contact, Kind, Owner, Record, Ref, UpsertContact, Write, name_of
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, OutcomeUnknown, Rejected, Unavailable
 from gateway.connections.open import Opened
 from gateway.delivery.drain import Drains
 from gateway.settings import Settings
@@ -24,7 +27,12 @@ Trouble = Callable[[Write], ConnectorError | None]
 
 @dataclass
 class MemoryCrm:
-    """`refuse` answers without writing, `swallow` writes and loses the answer. `calls` is what came in, in order."""
+    """`refuse` answers without writing, `swallow` writes and loses the answer. `calls` is what came in, in order.
+
+    takes     the most writes in one request; with more than one, what points at a refused one is refused with it.
+    halts     a request stops at the first that may pass, and says so of the rest.
+    requests  the keys that each request wrote, or was to write. blind_to: keys that cannot be looked for now.
+    """
 
     refuse: Trouble = lambda _: None
     swallow: Trouble = lambda _: None
@@ -34,10 +42,31 @@ class MemoryCrm:
     about: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     wrote: dict[str, Write] = field(default_factory=dict)
+    takes: int = 1
+    halts: bool = False
+    blind_to: set[str] = field(default_factory=set)
+    requests: list[list[str]] = field(default_factory=list)
     on_write: Callable[[], None] = lambda: None
 
+    @property
+    def manifest(self) -> Manifest:
+        return msgspec.structs.replace(HUBSPOT, run=self.takes)
+
     async def write(self, run: Sequence[Write]) -> Sequence[Outcome]:
-        return [self._one(write) for write in run]
+        assert len(run) <= self.takes
+        self.requests.append([write.key for write in run])
+        outcomes: list[Outcome] = []
+        for write in run:
+            outcomes.append(self._next(write, outcomes))
+        lost = [one.error for one in outcomes if isinstance(one, Failed) and isinstance(one.error, OutcomeUnknown)]
+        return [Failed(error=lost[0]) for _ in run] if lost else outcomes
+
+    def _next(self, write: Write, before: Sequence[Outcome]) -> Outcome:
+        failed = [one.error for one in before if isinstance(one, Failed)]
+        if self.halts and any(runs.may_pass(error) for error in failed):
+            return Failed(error=Unavailable(runs.NOT_SENT))
+        ready = runs.resolved(write, before)
+        return Failed(error=Rejected("it points at what was refused")) if ready is None else self._one(ready)
 
     def _one(self, write: Write) -> Outcome:
         self.on_write()
@@ -56,6 +85,8 @@ class MemoryCrm:
 
     async def find(self, write: Write) -> Record | None:
         self.calls.append(f"find {write.key}")
+        if write.key in self.blind_to:
+            raise Unavailable("down", status=503)
         return self.held[write.key][0] if write.key in self.held else None
 
     async def find_contacts(self, number: PhoneNumber, *, limit: int = 5) -> list[Contact]:

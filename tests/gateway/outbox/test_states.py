@@ -1,10 +1,12 @@
 """Which state may follow which, and what an ended delivery means for those behind it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.outbox.states import OPEN, Release, Standing, State, Waiting, may_follow, released
+from gateway.outbox.states import OPEN, Release, Standing, State, Waiting, may_follow, released, together
 
 D, P, F, W, X, H, U = (
     State.DELIVERED,
@@ -92,4 +94,62 @@ def test_an_ended_delivery_stays_ended() -> None:
     assert not any(may_follow(D, other) or may_follow(State.CANCELLED, other) for other in State)
     assert may_follow(X, P)
     assert may_follow(U, D)
-    assert not may_follow(W, F)
+    assert not may_follow(W, D)
+
+
+@pytest.mark.parametrize(
+    ("case", "waiting", "standing", "going", "expected"),
+    [
+        ("it needs what goes out", [w("b", 2, "a")], [s("a", 1, P)], "a", "b"),
+        ("a whole chain", [w("b", 2, "a"), w("c", 3, "b"), w("d", 4, "a", "c")], [s("a", 1, P)], "a", "bcd"),
+        ("it needs something else, which has arrived", [w("c", 3, "a", "b")], [s("a", 1, D), s("b", 2, P)], "b", "c"),
+        ("it needs something else, which is away", [w("c", 3, "a", "b")], [s("a", 1, F), s("b", 2, P)], "b", ""),
+        ("it needs something else, which is dead", [w("c", 3, "a", "b")], [s("a", 1, X), s("b", 2, P)], "b", ""),
+        ("it needs something that nobody knows", [w("c", 3, "a", "b")], [s("b", 2, P)], "b", ""),
+        ("it needs nothing that goes out", [w("c", 3, record="r")], [s("b", 2, P, record="r")], "b", ""),
+        ("its record is written by what it needs", [w("b", 2, "a", record="r")], [s("a", 1, P, record="r")], "a", "b"),
+        ("its record is written by one before it too", [w("c", 3, "a", record="r")],
+         [s("a", 1, P), s("b", 2, P, record="r")], "ab", ""),
+        ("its record is written by one that waits before it", [w("b", 2, "a", record="r"), w("c", 3, "a", record="r")],
+         [s("a", 1, P)], "a", "b"),
+        ("its record was written by one that has ended", [w("c", 3, "a", record="r")],
+         [s("a", 1, P), s("b", 2, X, record="r")], "a", "c"),
+        ("what it needs stands behind it", [w("b", 2, "c")], [s("c", 3, P)], "c", ""),
+    ],
+)  # fmt: skip
+def test_what_goes_out_with_what_it_needs(
+    case: str, waiting: list[Waiting], standing: list[Standing], going: str, expected: str
+) -> None:
+    assert together(waiting, standing, going) == list(expected), case
+
+
+@given(
+    waiting=st.lists(
+        st.tuples(names, st.sets(names, max_size=2), st.sampled_from("rst")), max_size=6, unique_by=lambda t: t[0]
+    ),
+    others=st.dictionaries(names, st.sampled_from([D, X, U, H, P, F]), max_size=6),
+)
+def test_nothing_goes_out_together_that_would_not_go_out_one_by_one(
+    waiting: list[tuple[str, set[str], str]], others: dict[str, State]
+) -> None:
+    """Had each arrived before the next, everyone would have gone on by itself."""
+    asked = {
+        name: Waiting(name, place + 10, tuple(needs - {name}), record)
+        for place, (name, needs, record) in enumerate(waiting)
+    }
+    standing = {
+        name: Standing(name, place, f"own-{name}", state)
+        for place, (name, state) in enumerate(others.items())
+        if name not in asked
+    }
+    going = [name for name, one in standing.items() if one.state is P]
+    for name in going:
+        standing[name] = replace(standing[name], state=D)
+    joined = together(
+        list(asked.values()), [replace(one, state=P) if one.id in going else one for one in standing.values()], going
+    )
+    for name in joined:
+        one = asked.pop(name)
+        freed = {step.id: step.state for step in released([one, *asked.values()], list(standing.values()))}
+        assert freed.get(name) is P
+        standing[name] = Standing(name, one.seq, one.record_key, D)
