@@ -36,7 +36,7 @@ def parse_json(body: bytes, *, most: int = SIZE) -> Any:
     body = body.removeprefix(b"\xef\xbb\xbf")
     if _too_deep(body):
         raise BadJson(f"nested deeper than {DEPTH}")
-    if b"\\u" not in body and not _LONG_NUMBER.search(body):  # no escaped NUL or surrogate: parsed is clean
+    if _is_clean(body):
         try:
             return msgspec.json.decode(body)
         except UnicodeDecodeError:
@@ -54,6 +54,30 @@ def parse_json(body: bytes, *, most: int = SIZE) -> Any:
     except (ValueError, RecursionError):
         raise BadJson("not JSON") from None
     return _cleaned(value)
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether any parser may read `body` and answer what `parse_json` would: bounded, and nothing in it to clean."""
+    return len(body) <= SIZE and _is_clean(body) and not _too_deep(body)
+
+
+def is_json(body: bytes) -> bool:
+    """Whether `body` is plain (`is_plain`) and JSON; False may also mean that somebody has to look more closely."""
+    if not is_plain(body):
+        return False
+    try:
+        _SKIP.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+_SKIP = msgspec.json.Decoder(msgspec.Raw)  # reads to the end, makes nothing of it
+
+
+def _is_clean(body: bytes) -> bool:
+    """No escaped NUL or surrogate, and no number that may be out of range."""
+    return b"\\u" not in body and not _LONG_NUMBER.search(body)
 
 
 def clean(text: str) -> str:

@@ -1,8 +1,7 @@
-"""Our own contract for calls: what `POST /v1/calls` takes and `GET` answers, and how it becomes news. Pure (design.md §5)."""
+"""Our own contract for calls: what `POST /v1/calls` takes and `GET` answers. Pure (design.md §5)."""
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -11,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic.functional_validators import model_validator
 
 from connectors import phone
-from connectors.voice.events import Analysis, CallEvent, CallNews, Promise, Turn
+from connectors.voice.events import CallNews
 from connectors.voice.reading import https_url
 
 _EXAMPLE: dict[str, Any] = {
@@ -135,63 +134,6 @@ class CallTaken(BaseModel):
     id: str = Field(description="Our own id; every route takes either.")
     call_id: str
     duplicate: bool = Field(description="This event changed nothing that was stored.")
-
-
-def event_of(call: NewCall) -> CallEvent:
-    """The event that `call` tells of. Equal calls are one event, however their JSON is written."""
-    written = msgspec.json.encode(
-        call.model_dump(mode="json", by_alias=True, exclude_unset=True), order="deterministic"
-    )
-    return CallEvent(
-        name="call",
-        dedupe=hashlib.sha256(written).hexdigest(),
-        call_id=call.call_id,
-        news=_news(call),
-        ended=True,
-        final=call.complete,
-    )
-
-
-def _news(call: NewCall) -> CallNews:
-    caller = None if call.direction == "web" else "from_" if call.direction == "inbound" else "to"
-    hidden: bool | None = None
-    if caller is not None and caller in call.model_fields_set:
-        hidden = phone.withheld(getattr(call, caller))
-    return CallNews(
-        direction=call.direction,
-        from_number=None if hidden and caller == "from_" else call.from_ or None,
-        to_number=None if hidden and caller == "to" else call.to or None,
-        withheld=hidden,
-        started_at=call.started_at,
-        ended_at=call.ended_at,
-        duration_s=call.duration_s,
-        end_reason=call.end_reason,
-        outcome=call.outcome,
-        transferred_to=call.transferred_to,
-        summary=call.summary,
-        transcript=tuple(Turn(role=turn.role, text=turn.text, at_s=turn.at_s) for turn in call.transcript if turn.text),
-        recording_url=call.recording_url,
-        lookup_id=call.lookup_id,
-        analysis=_analysis(call.analysis) if call.analysis is not None else None,
-    )
-
-
-def _analysis(given: NewAnalysis) -> Analysis:
-    return Analysis(
-        type=_word(given.type),
-        sentiment=_word(given.sentiment),
-        intents=tuple(word for text in given.intents if (word := _word(text))),
-        products=tuple(text for text in given.products if text),
-        questions=tuple(text for text in given.questions if text),
-        promises=tuple(Promise(what=one.what, due=one.due) for one in given.promises if one.what),
-        score=given.score,
-        success=given.success,
-        data=given.data,
-    )
-
-
-def _word(text: str | None) -> str | None:
-    return (text or "").strip().lower() or None
 
 
 class DecidedRule(BaseModel):

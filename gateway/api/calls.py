@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.json_text import parse_json
 from gateway.api import call_states
+from gateway.api.call_reading import said_in
 from gateway.api.call_shapes import (
     CallDecision,
     CallDelivery,
@@ -70,7 +70,7 @@ _Reader = Annotated[Principal, needs("read")]
 async def take_call(who: _Sender, request: Request, call: NewCall) -> CallTaken:
     """Take what happened in a call. It is stored when this answers; sending it again changes nothing."""
     raw = await request.body()
-    taken = await keep(request.app.state.parts, who, call, raw, parse_json(raw), request.scope)
+    taken = await keep(request.app.state.parts, who, said_in(call), raw, request.scope)
     return CallTaken(**answer(taken))
 
 

@@ -1,6 +1,6 @@
 """`POST /v1/calls` before FastAPI: bytes in, bytes out. `calls.py` keeps the documented twin, which serves repeats by key.
 
-A FastAPI route costs as much as storing the event does. Both read the call with `NewCall` and keep it with `keep`;
+A FastAPI route costs as much as storing the event does. Both keep the call with `keep`, and `NewCall` says what is wrong;
 problems are raised, and the middleware around us answers them as FastAPI's handlers do for the twin.
 """
 
@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import bodies
-from gateway.api.call_shapes import NewCall, event_of
+from gateway.api.call_reading import SaidCall, event_of, read_at_once, said_in
+from gateway.api.call_shapes import NewCall
 from gateway.bodies import Receive, Scope, Send
 from gateway.calls.intake import OUR_API, Intake
 from gateway.calls.store import Taken, store
@@ -52,8 +53,11 @@ async def take(scope: Scope, receive: Receive, send: Send, parts: Rooms) -> None
     body = await bodies.read(receive, _MOST)
     if not body:
         raise Invalid("body", "is missing")
-    said = bodies.read_json(scope["headers"], body)
-    taken = await keep(parts, who, read_call(said), body, said, scope)
+    plain = next((value for name, value in scope["headers"] if name == b"content-type"), b"") == b"application/json"
+    call = read_at_once(body) if plain else None
+    if call is None:
+        call = said_in(read_call(bodies.read_json(scope["headers"], body)))
+    taken = await keep(parts, who, call, body, scope)
     answered = msgspec.json.encode(answer(taken))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answered))]
     await send({"type": "http.response.start", "status": 202, "headers": headers})
@@ -69,13 +73,13 @@ def read_call(said: Any) -> NewCall:
         raise from_validation([{**error, "loc": ("body", *error["loc"])} for error in errors]) from None
 
 
-async def keep(parts: Rooms, who: Principal, call: NewCall, raw: bytes, said: Any, scope: Scope) -> Taken:
-    """Store the call that was read in `raw`, whose JSON is `said`; committed on return.
+async def keep(parts: Rooms, who: Principal, call: SaidCall, raw: bytes, scope: Scope) -> Taken:
+    """Store the call that was read in `raw`; committed on return.
 
     Raises `Unavailable` while the database does not take it.
     """
     try:
-        prepared = await parts.intake.prepare(who.tenant_id, OUR_API, event_of(call), raw=raw, said=said)
+        prepared = await parts.intake.prepare(who.tenant_id, OUR_API, event_of(call), raw=raw)
         if scope.get("idempotency") is None:
             return await parts.intake.commit(prepared)
         # The key is marked in the transaction that has the effect, so this one goes alone.

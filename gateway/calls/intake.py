@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from connectors.json_text import BadJson, parse_json
+from connectors.json_text import BadJson, is_json, parse_json
 from connectors.voice.events import CallEvent
 from connectors.voice.scrub import names_no_secret, strip_secrets
 from gateway.calls import merge, ripe
@@ -28,7 +28,6 @@ from gateway.tenants.keys import Keyring, TenantKeys
 
 CALL_KEPT = timedelta(days=396)  # without people: 13 months (security.md §10)
 EVENT_KEPT = timedelta(days=30)  # of no call: only that it came, and what became of it
-Json = dict[str, Any] | list[Any]  # as `parse_json` answers it
 OUR_API = "api"  # the source of `POST /v1/calls`
 
 
@@ -71,11 +70,10 @@ class Intake:
         event: CallEvent,
         *,
         raw: bytes,
-        said: Json | None = None,
         became: str | None = None,
         trial: bool = False,
     ) -> Prepared:
-        """Everything that needs no transaction. `said`: what `parse_json` read in `raw`, where somebody has read it."""
+        """Everything that needs no transaction."""
         keys = await self._keyring.of(tenant_id)
         terms = await self._terms.tenant(tenant_id)
         now, standing, grace = utc_now(), merge.standing_of(event), self._grace
@@ -107,7 +105,7 @@ class Intake:
         if trial:
             call |= {"state": "done", "plan_at": None}
         row = _event_row(
-            keys, terms, tenant_id, source, name=event.name, dedupe=event.dedupe, became="", raw=raw, said=said, now=now
+            keys, terms, tenant_id, source, name=event.name, dedupe=event.dedupe, became="", raw=raw, now=now
         )
         row["subject_index"] = call["subject_index"]
         return Prepared(
@@ -151,10 +149,9 @@ def _event_row(
     became: str,
     raw: bytes | None,
     now: datetime,
-    said: Json | None = None,
 ) -> dict[str, Any]:
     event_id = new_id("ev")
-    kept = scrubbed(raw, said) if raw and terms.raw else None
+    kept = scrubbed(raw) if raw and terms.raw else None
     return {
         "tenant_id": tenant_id,
         "id": event_id,
@@ -170,10 +167,11 @@ def _event_row(
     }
 
 
-def scrubbed(raw: bytes, said: Json | None = None) -> bytes | None:
+def scrubbed(raw: bytes) -> bytes | None:
     """A raw body without other people's secrets. None where it is no JSON: then they could not be found in it."""
+    if is_json(raw) and names_no_secret(raw):
+        return raw
     try:
-        value = parse_json(raw) if said is None else said
+        return msgspec.json.encode(strip_secrets(parse_json(raw)))
     except BadJson:
         return None
-    return raw if names_no_secret(raw) else msgspec.json.encode(strip_secrets(value))

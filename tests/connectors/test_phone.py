@@ -1,5 +1,9 @@
 """Numbers as people, platforms and CRMs write them."""
 
+import random
+from collections.abc import Iterator
+
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,3 +145,34 @@ def test_possible_numbers_survive_any_grouping(digits: int, gap: str) -> None:
     number = phone.read(grouped)
     assert number is not None
     assert phone.e164(number) == f"+41{digits}"
+
+
+def _of_every_region() -> Iterator[str]:
+    """libphonenumber's example of every type in every region, and each with some of its digits changed."""
+    chance = random.Random(20261122)
+    for country, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        for region in regions:
+            for type in phonenumbers.PhoneNumberType.values():
+                example = phonenumbers.example_number_for_type(region, type) if region != "001" else None
+                example = example or phonenumbers.example_number_for_non_geo_entity(country)
+                if example is None:
+                    continue
+                text = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+                start = 1 + len(str(country))
+                yield text
+                yield text[:start] + chance.choice("0189") + text[start:]
+                for _ in range(4):
+                    at = chance.randrange(start, len(text))
+                    text = text[:at] + chance.choice("0123456789") + text[at + 1 :]
+                    yield text
+
+
+def test_a_number_in_e164_is_read_as_the_parser_reads_it() -> None:
+    """What is E.164 already skips the parser; a space makes it take the long way."""
+    quick = 0
+    for text in _of_every_region():
+        if not 8 <= len(text) <= 16:
+            continue
+        assert phone.read(text) == phone.read(f"{text[:2]} {text[2:]}"), text
+        quick += phone._as_it_stands(text) is not None
+    assert quick > 3_000
