@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.crm.changes import ReadChanges
+from connectors.crm.hubspot import wire_changes as hubspot_changes
 from connectors.crm.hubspot import wire_errors as hubspot_errors
 from connectors.crm.hubspot.client import HubSpot
 from connectors.crm.hubspot.manifest import MANIFEST as HUBSPOT
@@ -41,6 +42,11 @@ class Provider:
 
 CATALOG: Mapping[str, Provider] = {
     "hubspot": Provider(
-        HUBSPOT, HubSpot, hubspot_errors.read_token, hubspot_errors.read_error, hubspot_errors.read_limits
+        HUBSPOT,
+        HubSpot,
+        hubspot_errors.read_token,
+        hubspot_errors.read_error,
+        hubspot_errors.read_limits,
+        hubspot_changes.read_changes,
     ),
 }

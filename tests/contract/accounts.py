@@ -91,6 +91,14 @@ class Account(ABC):
     @abstractmethod
     def opted_out(self, email: str) -> bool: ...
 
+    def add_list(self, name: str) -> str:
+        """A list (campaign, tag, label) of people, as `AddToList` means it; its id."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how lists are made")
+
+    def members(self, list_id: str) -> set[str]:
+        """Ids of the records in it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say who is in a list")
+
     @abstractmethod
     def name_of(self, what: str) -> str:
         """The CRM's own name for: first_name, last_name, job_title, phone, owner, email, subject_of_task."""
@@ -181,6 +189,14 @@ class HubSpotAccount(Account):
 
     def opted_out(self, email: str) -> bool:
         return email in self.portal.opted_out
+
+    def add_list(self, name: str) -> str:
+        made = hubspot.StaticList(str(len(self.portal.lists) + 1), name)
+        self.portal.lists[made.id] = made
+        return made.id
+
+    def members(self, list_id: str) -> set[str]:
+        return set(self.portal.lists[list_id].members)
 
     def name_of(self, what: str) -> str:
         return _FIELDS[what]

@@ -14,6 +14,7 @@ from connectors import phone
 from connectors.crm.port import Done, Failed, Outcome, Stick
 from connectors.crm.records import (
     AddNote,
+    AddToList,
     AssignOwner,
     CallLog,
     CreateDeal,
@@ -24,6 +25,7 @@ from connectors.crm.records import (
     Kind,
     Later,
     LogCall,
+    MoveStage,
     Option,
     OptOut,
     Record,
@@ -521,6 +523,53 @@ async def test_a_deal_starts_in_the_first_open_stage_or_the_named_one(account: A
     stages = [account.values(ref(record))[account.name_of("stage_of_deal")] for record in done([plain, named, by_id])]
     assert stages == [opened[0].id, opened[-1].id, opened[1].id]
     failed([unknown], Rejected)
+
+
+async def test_a_deal_moves_to_another_stage(account: Account, person: Ref) -> None:
+    if "move_stage" not in _granted(account):
+        pytest.skip(f"{account.provider.manifest.name} says beforehand that it moves no stages")
+    deal = account.add_deal("Maintenance", person)
+    pipeline = (await account.crm.pipelines(Kind.DEAL))[0]
+    opened = [stage for stage in pipeline.stages if not stage.closed]
+    for wanted in (opened[-1].label.upper(), opened[-1].id):
+        move = MoveStage(key="m-1", target=deal, stage=wanted)
+        for _ in range(2):
+            (record,) = done(await account.crm.write([move]))
+            assert (record.kind, record.id, record.created) == (Kind.DEAL, deal.id, False)
+        assert account.values(deal)[account.name_of("stage_of_deal")] == opened[-1].id
+        assert await account.crm.find(move) is None
+    failed(await account.crm.write([MoveStage(key="m-2", target=deal, stage="No such stage")]), Rejected)
+    failed(await account.crm.write([MoveStage(key="m-3", target=person, stage=opened[0].id)]), Unsupported)
+    assert account.values(deal)[account.name_of("stage_of_deal")] == opened[-1].id
+
+
+async def test_a_person_is_put_into_a_list_by_its_id_or_its_name(account: Account, person: Ref) -> None:
+    if "add_to_list" not in _granted(account):
+        pytest.skip(f"{account.provider.manifest.name} says beforehand that it groups nobody")
+    other = account.add_list("To be called back again")
+    wanted = account.add_list("To be called back")
+    for named in (wanted, "to be CALLED back"):
+        join = AddToList(key="l-1", target=person, list=named)
+        for _ in range(2):
+            (record,) = done(await account.crm.write([join]))
+            assert (record.kind, record.id, record.created) == (Kind.CONTACT, person.id, False)
+        assert account.members(wanted) == {person.id}
+        assert await account.crm.find(join) is None
+    assert account.members(other) == set()
+
+
+async def test_a_list_that_is_not_there_is_no_lost_person(account: Account, person: Ref) -> None:
+    """ "Gone" would have the caller looked for, and made, anew."""
+    if "add_to_list" not in _granted(account):
+        pytest.skip(f"{account.provider.manifest.name} says beforehand that it groups nobody")
+    refused = failed(await account.crm.write([AddToList(key="l-1", target=person, list="No such list")]), Rejected)
+    assert isinstance(refused, Rejected)
+    assert not refused.gone
+    wanted = account.add_list("To be called back")
+    account.delete(person)
+    gone = failed(await account.crm.write([AddToList(key="l-2", target=person, list=wanted)]), Rejected)
+    assert isinstance(gone, Rejected)
+    assert gone.gone
 
 
 async def test_the_preview_is_what_is_sent(account: Account, person: Ref) -> None:

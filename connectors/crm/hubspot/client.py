@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import msgspec
 from phonenumbers import PhoneNumber
 
 from connectors.crm import runs
 from connectors.crm.changes import Change, Subscription
-from connectors.crm.hubspot import around, keys, wire, wire_account, wire_people, wire_writes
-from connectors.crm.hubspot.makeup import Makeup, placed
+from connectors.crm.hubspot import around, keys, wire, wire_account, wire_lists, wire_people, wire_writes
+from connectors.crm.hubspot.makeup import Makeup
 from connectors.crm.hubspot.manifest import KEY, MANIFEST
+from connectors.crm.hubspot.preview import preview
 from connectors.crm.hubspot.wire_errors import AlreadyExists
 from connectors.crm.port import Done, Failed, Outcome, Sender, Stick, Sticking
 from connectors.crm.records import (
@@ -52,6 +53,8 @@ from connectors.errors import (
     Unsupported,
 )
 from connectors.request import Request
+
+T = TypeVar("T")
 
 _PAGES_OF_LINKS = 20  # that a look for a marker goes through
 
@@ -206,15 +209,15 @@ class HubSpot:
             case UpsertContact():
                 return await self._upsert_contact(write)
             case SetFields():
-                return await self._change(write.target, {**write.fields, **_owned(write)})
+                return await self._change(write.target, {**write.fields, **wire_writes.owned(write)})
             case AssignOwner():
                 if not write.owner:
                     raise Rejected("no owner was named", field="hubspot_owner_id")
-                return await self._change(write.target, {**write.fields, **_owned(write)})
+                return await self._change(write.target, {**write.fields, **wire_writes.owned(write)})
             case MoveStage():
                 return await self._change(write.target, {**write.fields, **await self._stage(write)})
             case AddToList():
-                raise Unsupported("this release puts nobody into HubSpot's lists yet")
+                return await self._add_to_list(write)
             case OptOut():
                 return await self._opt_out(write)
             case LogCall() | CreateTask() | AddNote() | CreateEvent() | CreateDeal() | CreateTicket():
@@ -277,6 +280,31 @@ class HubSpot:
         target = _target(write.target)
         return wire_writes.placing(target.kind, await self._makeup.place(target.kind, write.pipeline, write.stage))
 
+    async def _add_to_list(self, write: AddToList) -> Done:
+        """A number is taken for the list's id first, then for its name."""
+        target = _target(write.target)
+        type = wire.TYPES[target.kind]
+        known = self._makeup.remembered_list(type, write.list)
+        if write.list.isdecimal() and known is None:
+            try:
+                return await self._joined(write.list, target)
+            except Rejected as refused:
+                if refused.status != 404:
+                    raise
+        try:
+            return await self._joined(await self._makeup.list_named(type, write.list), target)
+        except Rejected as refused:
+            if refused.status != 404:
+                raise
+            self._makeup.forget_list(type, write.list)
+            raise Rejected("this HubSpot account has no such list any more", field="list", status=404) from None
+
+    async def _joined(self, list_id: str, target: Ref) -> Done:
+        joined, status = await self._answered(wire_lists.add(list_id, target.id), wire_lists.Joined)
+        if joined.missing(target.id):
+            raise Rejected("this record is no longer in HubSpot", gone=True, status=status)
+        return Done(record=self._record(target.kind, target.id, created=False), status=status)
+
     async def _opt_out(self, write: OptOut) -> Done:
         email = write.email
         if not email:
@@ -288,14 +316,18 @@ class HubSpot:
         return Done(record=None, status=reply.status)
 
     async def _sent(self, request: Request, kind: Kind, *, created: bool = True) -> Done:
-        """Send a write and read what it left. An answer we cannot read does not mean that nothing was written."""
+        """Send a write and read what it left."""
+        found, status = await self._answered(request, wire.Object)
+        return Done(record=self._record(kind, found.id, created=created), status=status)
+
+    async def _answered(self, request: Request, shape: type[T]) -> tuple[T, int]:
+        """Send a write; its answer and status. One we cannot read does not mean that nothing was written."""
         reply = await self._http.send(request)
         try:
-            found = wire.read(reply, wire.Object)
+            return wire.read(reply, shape), reply.status
         except UnexpectedReply as unreadable:
             settle = timedelta(0)  # replaced by what this kind of write needs, in `_outcome`
             raise OutcomeUnknown(unreadable.reason, settle=settle, status=reply.status) from None
-        return Done(record=self._record(kind, found.id, created=created), status=reply.status)
 
     def _record(self, kind: Kind, id: str, *, created: bool = True) -> Record:
         return Record(
@@ -354,34 +386,7 @@ class HubSpot:
         return wire.newest_first(ids)
 
     def preview(self, write: Write) -> list[Request]:
-        """What would be sent, as far as it is known without asking: pipelines are those last read."""
-        match write:
-            case UpsertContact(target=None):
-                return [wire_writes.create_contact(write, self._stick(write))]
-            case UpsertContact(target=target) if target is not None:
-                changes = wire_writes.contact_changes(write, wire.Object(id=""), self._stick(write))
-                return [wire_writes.update("contacts", wire_writes.id_of(target), changes)]
-            case SetFields() | AssignOwner():
-                of = wire.TYPES[write.target.kind] if isinstance(write.target, Ref) else "contacts"
-                return [wire_writes.update(of, wire_writes.id_of(write.target), {**write.fields, **_owned(write)})]
-            case MoveStage():
-                kind = write.target.kind if isinstance(write.target, Ref) else Kind.DEAL
-                named = placed(self._makeup.remembered_pipelines(kind), write.pipeline, write.stage)
-                named = named or wire_writes.Place(write.pipeline or "<its pipeline>", write.stage)
-                changes = {**write.fields, **wire_writes.placing(kind, named)}
-                return [wire_writes.update(wire.TYPES[kind], wire_writes.id_of(write.target), changes)]
-            case AddToList():
-                return []
-            case OptOut():
-                return [wire_writes.unsubscribe_all(write.email or "<e-mail of the caller>")]
-            case CreateDeal() | CreateTicket():
-                known = self._makeup.remembered_pipelines(wire_writes.KINDS[type(write)])
-                place = placed(known, write.pipeline, write.stage)
-                place = place or wire_writes.Place(write.pipeline or "<first pipeline>", write.stage or "<first stage>")
-                return [wire_writes.create(write, self._stick(write), place=place)]
-            case _:
-                assert not isinstance(write, UpsertContact)
-                return [wire_writes.create(write, self._stick(write))]
+        return preview(write, self._stick(write), self._makeup)
 
     def _sticking(self, write: Write) -> Sticking:
         name = name_of(write)
@@ -416,7 +421,3 @@ def _target(link: Link) -> Ref:
     if not isinstance(link, Ref):
         raise Rejected("the record this is about is not known yet")
     return link
-
-
-def _owned(write: SetFields | AssignOwner) -> Mapping[str, str]:
-    return {"hubspot_owner_id": write.owner} if write.owner else {}

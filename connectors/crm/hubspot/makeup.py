@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 
-from connectors.crm.hubspot import wire, wire_account
+from connectors.crm.hubspot import wire, wire_account, wire_lists
 from connectors.crm.hubspot.wire_errors import AlreadyExists
 from connectors.crm.hubspot.wire_writes import Place
 from connectors.crm.port import Sender
@@ -16,6 +16,7 @@ from connectors.errors import Rejected, Unsupported
 
 _FRESH = timedelta(minutes=10)  # how long owners and pipelines are believed
 _MOST_PAGES = 200  # of a hundred owners
+_MOST_LISTS = 10  # pages of lists whose names contain a name
 
 
 class Makeup:
@@ -25,6 +26,7 @@ class Makeup:
         self._http = http
         self._owners: dict[str, tuple[float, Owner]] = {}
         self._pipelines: dict[Kind, tuple[float, list[Pipeline]]] = {}
+        self._lists: dict[tuple[str, str], str] = {}
         self._refused: dict[str, Rejected] = {}
 
     @contextmanager
@@ -106,6 +108,37 @@ class Makeup:
             field = "dealstage" if kind is Kind.DEAL else "hs_pipeline_stage"
             raise Rejected("this HubSpot account has no such pipeline or stage", field=field)
         return place
+
+    def remembered_list(self, type: str, name: str) -> str | None:
+        """Its id, without asking."""
+        return self._lists.get((type, name.casefold()))
+
+    async def list_named(self, type: str, name: str) -> str:
+        """The id of the list of this name. Raises `Rejected` if there is none, or one that takes nobody from us."""
+        known = self.remembered_list(type, name)
+        if known is not None:
+            return known
+        found: list[wire_lists.Listed] = []
+        offset = 0
+        with self.allowed("search lists"):
+            for _ in range(_MOST_LISTS):
+                page = wire.read(await self._http.send(wire_lists.search(type, name, offset=offset)), wire_lists.Lists)
+                found += page.lists
+                offset = page.offset
+                if not page.has_more:
+                    break
+        chosen = wire_lists.named(found, name)
+        if chosen is None:
+            raise Rejected("this HubSpot account has no list of this name", field="list")
+        if not chosen.by_hand:
+            raise Rejected(
+                "HubSpot fills this list by its own filters; only one kept by hand takes people", field="list"
+            )
+        self._lists[type, name.casefold()] = chosen.id
+        return chosen.id
+
+    def forget_list(self, type: str, name: str) -> None:
+        self._lists.pop((type, name.casefold()), None)
 
     async def fields(self, kind: Kind) -> list[Field]:
         return wire_account.read_fields(await self._http.send(wire.fields(wire.TYPES[kind])))

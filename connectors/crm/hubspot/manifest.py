@@ -71,16 +71,18 @@ MANIFEST = Manifest(
         "crm.schemas.deals.read",
         "crm.schemas.deals.write",
         "tickets",
+        "crm.lists.read",
+        "crm.lists.write",
         "communication_preferences.read_write",
     ),
     pkce=True,
     client_auth="body",
     can=frozenset(KEYED)
-    | {"set_fields", "assign_owner", "opt_out"}
+    | {"set_fields", "assign_owner", "opt_out", "move_stage", "add_to_list"}
     | {"find_contacts", "context", "owners", "pipelines", "fields", "create_field", "list_contacts", "changes_since"},
     sticks={
         **{name: (_ENFORCED, _BY_EMAIL if name == "upsert_contact" else _MARKED) for name in KEYED},
-        **dict.fromkeys(("set_fields", "assign_owner", "opt_out"), (_REPEATABLE,)),
+        **dict.fromkeys(("set_fields", "assign_owner", "opt_out", "move_stage", "add_to_list"), (_REPEATABLE,)),
     },
     buckets={
         "api": Bucket(limit=110, per=timedelta(seconds=10), reserve=20),  # of an OAuth app, per account
@@ -103,9 +105,12 @@ MANIFEST = Manifest(
         "crm.schemas.deals.read": "see which fields deals have",
         "crm.schemas.deals.write": "make the field that keeps deals from doubling",
         "tickets": "read and create tickets",
+        "crm.lists.read": "find your lists by name",
+        "crm.lists.write": "put callers into your lists",
         "communication_preferences.read_write": "unsubscribe people from e-mail",
     },
     opt_out_limits="HubSpot unsubscribes an e-mail address from e-mail. It knows no do-not-call, and nothing for a "
     "person without an address.",
+    notices="app",
     keys_fields=dict.fromkeys(KEYED.values(), KEY),
 )

@@ -20,6 +20,7 @@ from connectors.crm.hubspot.wire import TYPES, Object, milliseconds, path, stamp
 from connectors.crm.port import Stick
 from connectors.crm.records import (
     AddNote,
+    AssignOwner,
     CallLog,
     CreateDeal,
     CreateEvent,
@@ -31,6 +32,7 @@ from connectors.crm.records import (
     LogCall,
     Person,
     Ref,
+    SetFields,
     UpsertContact,
 )
 from connectors.errors import Rejected, Unsupported
@@ -184,6 +186,10 @@ def unsubscribe_all(email: str) -> Request:
         query=[("channel", "EMAIL")],
         writes=True,
     )
+
+
+def owned(write: SetFields | AssignOwner) -> Mapping[str, str]:
+    return {"hubspot_owner_id": write.owner} if write.owner else {}
 
 
 def mark(key: str) -> str:

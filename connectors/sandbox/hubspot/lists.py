@@ -29,10 +29,14 @@ def _write(ask: Ask) -> tuple[str, ...]:
 def search(ask: Ask) -> tuple[int, Any]:
     body = ask.document()
     words, kinds = str(body.get("query") or "").lower(), body.get("processingTypes") or []
+    ids, of = body.get("listIds") or [], body.get("objectTypeId")
     found = [
         known
         for known in ask.portal.lists.values()
-        if words in known.name.lower() and (not kinds or known.processing in kinds)
+        if words in known.name.lower()
+        and (not kinds or known.processing in kinds)
+        and (not ids or known.id in ids)
+        and of in (None, known.kind)
     ]
     offset, count = int(body.get("offset") or 0), int(body.get("count") or 20)
     page = found[offset : offset + count]
