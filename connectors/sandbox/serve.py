@@ -16,8 +16,11 @@ from connectors.sandbox import hubspot
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.face import TRANSPORT, Face
 from connectors.sandbox.journal import Journal
+from connectors.sandbox.shown import Shown
 
 PROVIDERS: Mapping[str, Callable[..., Face]] = {"hubspot": hubspot.demo_app}
+SHOWN: Mapping[str, Callable[[Face], Shown]] = {"hubspot": hubspot.shown}
+"""What the account of a `PROVIDERS` sandbox holds, for the demo."""
 
 
 class _Cuttable(HttpToolsProtocol):

@@ -14,7 +14,7 @@ from gateway.commands.terminal import Failed
 
 
 def demo(
-    crm: Annotated[str, typer.Option(help="Which CRM's sandbox: hubspot.")] = "hubspot",
+    crm: Annotated[str, typer.Option(help="Which CRM's sandbox: hubspot, salesforce, pipedrive or zoho.")] = "hubspot",
     story: Annotated[str, typer.Option(help="Who calls: lead, newcomer or callback.")] = "lead",
     once: Annotated[bool, typer.Option("--once", help="End when the story is told, with 0 or 1.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Keep what is shown as an SVG file; implies --once.")] = None,
@@ -22,11 +22,11 @@ def demo(
     """Watch a call answered by name and written to a CRM, through an outage. Needs nothing and leaves nothing."""
     from rich.console import Console
 
-    from connectors.sandbox.serve import PROVIDERS
+    from connectors.sandbox.serve import SHOWN
     from gateway.demo import STORIES, DemoFailed, run
 
-    if crm not in PROVIDERS:
-        raise Failed(f"no sandbox is called {crm}; there is {', '.join(sorted(PROVIDERS))}", code=2)
+    if crm not in SHOWN:
+        raise Failed(f"no sandbox is called {crm}; there is {', '.join(sorted(SHOWN))}", code=2)
     if story not in STORIES:
         raise Failed(f"no story is called {story}; there is {', '.join(sorted(STORIES))}", code=2)
     console = Console(highlight=False, record=picture is not None, width=80 if picture else None)

@@ -19,16 +19,14 @@ from rich.text import Text
 
 from connectors.crm.catalog import CATALOG
 from connectors.http import make_client
-from connectors.sandbox.serve import PROVIDERS, bind
+from connectors.sandbox.serve import PROVIDERS, SHOWN, bind
 from gateway import logs, schema
+from gateway.demo.browser import NoWayBack, agree
 from gateway.demo.callers import STORIES, Story, end_report, vapi_message
-from gateway.demo.people import entry_of, held, somebody, spelling
+from gateway.demo.people import KINDS, held, person_of, somebody, spelling
 from gateway.demo.shown import act, addresses, crm_tables, outbox, rows, short
 from gateway.demo.stage import TENANT, DemoFailed, Outage, Scene, console_link, make_tenant, registered, served, until
 from gateway.settings import Settings
-
-HUB = 62515  # the sandbox's filled portal
-
 
 ENDED = {"delivered", "dead", "cancelled", "uncertain", "held"}
 
@@ -52,8 +50,7 @@ async def run(*, crm: str, story: str, once: bool, console: Console | None = Non
             await schema.migrate(settings.database_url)
             tenant_id, key = await make_tenant(settings)
             async with served(settings, providers, ours), make_client() as client:
-                portal = face.vendor.portals[HUB]  # type: ignore[attr-defined]
-                scene = Scene(say, origin, portal.crm, client, key)
+                scene = Scene(say, origin, SHOWN[crm](face), client, key)
                 await _tell(scene, STORIES[story], crm, outage)
                 link = await console_link(settings, tenant_id)
                 addresses(scene, link, outage.origin, once=once)
@@ -93,8 +90,11 @@ async def _connect(scene: Scene, crm: str) -> None:
         started["authorize_url"], headers={"sec-fetch-site": "same-origin", "origin": scene.origin}
     )
     cookie = {"cookie": approved.headers["set-cookie"].partition(";")[0]}  # what ties the sign-in to this browser
-    agreed = await browser.get(f"{approved.headers['location']}&auto=approve&hub_id={HUB}")
-    back = await browser.get(agreed.headers["location"], headers=cookie)
+    try:
+        called_back = await agree(browser, approved.headers["location"], ours=scene.origin)
+    except NoWayBack as lost:
+        raise DemoFailed(str(lost)) from None
+    back = await browser.get(called_back, headers=cookie)
     result = await browser.get(scene.origin + back.headers["location"].removeprefix(scene.origin), headers=cookie)
     if result.status_code != 200:
         raise DemoFailed(f"the sign-in ended on a page with status {result.status_code}")
@@ -119,7 +119,7 @@ async def _endpoint(scene: Scene) -> None:
 async def _ring(scene: Scene, caller: str, *, known: bool) -> None:
     """The phone rings twice: the first ask is cold, the second warm."""
     act(scene, 3, f"The phone rings: {caller}")
-    person = entry_of(scene.crm, caller)
+    person = person_of(scene.crm, caller)
     scene.say.print(f"  in the CRM: {spelling(person, caller) if person else 'nobody has this number'}")
     scene.calls += 1
     message = vapi_message("assistant-request", caller, f"demo-{scene.calls}", status="ringing")
@@ -157,7 +157,7 @@ async def _end(scene: Scene, story: Story, caller: str) -> str:
 async def _down_and_up(scene: Scene, outage: Outage) -> None:
     act(scene, 5, "The CRM goes down; three more calls end")
     people = [somebody(scene.crm, skip=n) for n in (1, 2)] + ["+41445550142"]
-    before = {kind: sum(1 for _ in scene.crm.all(kind)) for kind in ("contact", "call", "task", "deal")}
+    before = _totals(scene)
     outage.begin()
     calls = []
     for caller, name in zip(people, ("lead", "callback", "newcomer"), strict=True):
@@ -183,12 +183,13 @@ def _count(scene: Scene, before: Mapping[str, int], done: Sequence[Mapping[str, 
     """Ask the CRM, not ourselves, whether everything arrived once, and with the person it is about."""
     made = {"upsert_contact": "contact", "log_call": "call", "create_task": "task", "create_deal": "deal"}
     ids = [(one["record"]["kind"], one["record"]["id"]) for call in done for one in call["deliveries"] if one["record"]]
+    items = {kind: {item.id: item for item in scene.crm.items(kind)} for kind in KINDS}
     linked = 0
     for kind, record_id in ids:
-        if kind != "contact" and not scene.crm.linked(kind, record_id, "contact"):
+        if kind in items and not (record_id in items[kind] and items[kind][record_id].people):
             raise DemoFailed(f"{kind} {record_id} is not linked to the caller")
-        linked += kind != "contact"
-    grown = {kind: sum(1 for _ in scene.crm.all(kind)) - count for kind, count in before.items()}
+        linked += kind in items
+    grown = {kind: count - before[kind] for kind, count in _totals(scene).items()}
     expected = {
         kind: sum(one["action"] == action for call in done for one in call["deliveries"])
         for action, kind in made.items()
@@ -199,6 +200,10 @@ def _count(scene: Scene, before: Mapping[str, int], done: Sequence[Mapping[str, 
     more = ", ".join(f"{count} {kind if count == 1 else kind + 's'}" for kind, count in grown.items())
     scene.say.print(f"  [bold]{promised} promised, {len(ids)} arrived, each once[/]; {linked} linked to their caller.")
     scene.say.print(f"  The CRM has {more} more than before.\n")
+
+
+def _totals(scene: Scene) -> dict[str, int]:
+    return {"contact": len(scene.crm.people()), **{kind: len(scene.crm.items(kind)) for kind in KINDS}}
 
 
 async def _until_tried_in_vain(scene: Scene, calls: Sequence[str]) -> list[Any]:

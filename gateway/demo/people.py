@@ -1,42 +1,48 @@
-"""The people in the sandbox's CRM: who has a number, how it is spelled there, what is linked to them."""
+"""The people in the sandbox's CRM: who has a number, how it is spelled there, what hangs on them."""
 
 from __future__ import annotations
 
 import re
 
 from connectors import phone
-from connectors.sandbox.store import Crm, Entry
+from connectors.sandbox.shown import Item, Shown, Somebody
+
+KINDS = ("call", "task", "deal")
 
 
-def held(crm: Crm, caller: str) -> dict[str, int]:
-    person = entry_of(crm, caller)
-    return {kind: len(crm.linked("contact", person.id, kind)) if person else 0 for kind in ("call", "task", "deal")}
+def hanging_on(crm: Shown, person: Somebody | None, kind: str) -> list[Item]:
+    """What of one kind hangs on a person, oldest first."""
+    return [item for item in crm.items(kind) if person is not None and person.id in item.people]
 
 
-def entry_of(crm: Crm, caller: str) -> Entry | None:
-    """The contact who has this number, in whatever spelling."""
-    return next((entry for entry in crm.all("contact") if caller in _numbers(entry)), None)
+def held(crm: Shown, caller: str) -> dict[str, int]:
+    person = person_of(crm, caller)
+    return {kind: len(hanging_on(crm, person, kind)) for kind in KINDS}
 
 
-def spelling(entry: Entry, caller: str) -> str:
+def person_of(crm: Shown, caller: str) -> Somebody | None:
+    """Who has this number, in whatever spelling."""
+    return next((person for person in crm.people() if caller in _read(person)), None)
+
+
+def spelling(person: Somebody, caller: str) -> str:
     """How the CRM spells the number and whose it is."""
-    fields = (entry.properties.get(name) or "" for name in ("phone", "mobilephone"))
-    spelt = next(text for text in fields if (number := phone.read(text, "CH")) and phone.e164(number) == caller)
-    return f"“{spelt}”, {entry.properties.get('firstname', '')} {entry.properties.get('lastname', '')}".rstrip(", ")
+    spelt = next(text for text in person.numbers if (number := phone.read(text, "CH")) and phone.e164(number) == caller)
+    return f"“{spelt}”, {person.name}".rstrip(", ")
 
 
-def _numbers(entry: Entry) -> set[str]:
-    read = (phone.read(entry.properties.get(name), "CH") for name in ("phone", "mobilephone"))
+def _read(person: Somebody) -> set[str]:
+    read = (phone.read(text, "CH") for text in person.numbers)
     return {phone.e164(number) for number in read if number is not None}
 
 
-def somebody(crm: Crm, *, skip: int = 0) -> str:
-    """The number of a contact whose CRM spells it the Swiss way ("079 …"), which no CRM search finds by E.164."""
+def somebody(crm: Shown, *, skip: int = 0) -> str:
+    """The number of a person whose CRM spells it the Swiss way ("079 …"), which no CRM search finds by E.164."""
     found = [
-        entry
-        for entry in crm.all("contact")
-        if re.match(r"0\d\d ", entry.properties.get("phone") or "") and entry.properties.get("firstname")
+        person
+        for person in crm.people()
+        if person.name and any(re.match(r"0\d\d ", text) for text in person.numbers[:1]) and _read(person)
     ]
-    numbers = [min(_numbers(entry)) for entry in found if _numbers(entry)]
+    numbers = [min(_read(person)) for person in found]
     alone = [number for number in numbers if numbers.count(number) == 1]
     return alone[skip]

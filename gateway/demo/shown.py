@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gateway.demo.people import entry_of, held
+from gateway.demo.people import hanging_on, person_of
 from gateway.demo.stage import DemoFailed, Scene
 
 
@@ -55,26 +55,19 @@ def _style(state: str) -> str:
 
 
 def crm_tables(scene: Scene, caller: str, before: Mapping[str, int]) -> None:
-    after, person = held(scene.crm, caller), entry_of(scene.crm, caller)
+    person = person_of(scene.crm, caller)
     if person is None:
         raise DemoFailed("the caller is not in the CRM after the call")
-    name = f"{person.properties.get('firstname', '')} {person.properties.get('lastname', '')}".strip()
-    table = Table(title=f"The CRM's own records of {name or caller}", width=80, title_justify="left")
+    table = Table(title=f"The CRM's own records of {person.name or caller}", width=80, title_justify="left")
     for column in ("", "before", "after", "newest"):
         table.add_column(column)
-    titles = {"call": "hs_call_title", "task": "hs_task_subject", "deal": "dealname"}
+    after = {kind: hanging_on(scene.crm, person, kind) for kind in before}
     for kind, count in before.items():
-        newest = max(scene.crm.linked("contact", person.id, kind), key=int, default=None)
-        entry = scene.crm.get(kind, newest) if newest else None
-        table.add_row(
-            f"{kind}s",
-            str(count),
-            str(after[kind]),
-            Text(_cut(entry.properties.get(titles[kind], "") if entry else "", 44)),
-        )
+        newest = after[kind][-1].title if after[kind] else ""
+        table.add_row(f"{kind}s", str(count), str(len(after[kind])), Text(_cut(newest, 44)))
     scene.say.print(table)
     scene.say.print()
-    if after["call"] != before["call"] + 1:
+    if len(after["call"]) != before["call"] + 1:
         raise DemoFailed("the call is not in the CRM exactly once")
 
 

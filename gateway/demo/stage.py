@@ -17,8 +17,9 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from connectors.crm.catalog import CATALOG
+from connectors.sandbox.faults import Fault, Kind
 from connectors.sandbox.serve import running
-from connectors.sandbox.store import Crm
+from connectors.sandbox.shown import Shown
 from gateway.app import create_app
 from gateway.connections.providers import Providers
 from gateway.db.base import TenantId
@@ -50,7 +51,7 @@ class Scene:
 
     say: Console
     origin: str
-    crm: Crm
+    crm: Shown
     client: httpx2.AsyncClient
     key: str
     endpoint: str = ""
@@ -99,8 +100,6 @@ class Outage(contextlib.AbstractAsyncContextManager["Outage"]):
 
     def begin(self) -> None:
         """Everything the CRM is asked from now on fails as it does when its front door is broken."""
-        from connectors.sandbox.faults import Fault, Kind
-
         self._face.faults.add(Fault(kind=Kind.OUTAGE))
 
     async def end(self) -> None:

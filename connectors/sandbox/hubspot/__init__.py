@@ -4,7 +4,7 @@
 """
 
 from connectors.sandbox.hubspot.app import HubSpot, create_app
-from connectors.sandbox.hubspot.demo import demo_app
+from connectors.sandbox.hubspot.demo import demo_app, shown
 from connectors.sandbox.hubspot.portal import Pipeline, Portal, Stage, StaticList
 
-__all__ = ["HubSpot", "Pipeline", "Portal", "Stage", "StaticList", "create_app", "demo_app"]
+__all__ = ["HubSpot", "Pipeline", "Portal", "Stage", "StaticList", "create_app", "demo_app", "shown"]

@@ -10,11 +10,12 @@ from typing import Any
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.face import Face
 from connectors.sandbox.faults import Faults
-from connectors.sandbox.hubspot.app import create_app
+from connectors.sandbox.hubspot.app import HubSpot, create_app
 from connectors.sandbox.hubspot.kinds import BY_SEGMENT, DEFAULTS
 from connectors.sandbox.hubspot.portal import Portal, StaticList
 from connectors.sandbox.journal import Journal
 from connectors.sandbox.seed import invent
+from connectors.sandbox.shown import InStore, Shown
 from connectors.sandbox.store import Entry, Person
 
 _OWNERS = (("Sarah", "Brunnental"), ("Marc", "Perrochon"), ("Livia", "Tomasetti"), ("Jonas", "Hochuli"))
@@ -48,6 +49,14 @@ def demo_app(
         limits=limits,
         **names,
     )
+
+
+def shown(face: Face) -> Shown:
+    """The first portal, as the consent page offers it."""
+    assert isinstance(face.vendor, HubSpot)
+    portal = next(iter(face.vendor.portals.values()))
+    titles = {"call": "hs_call_title", "task": "hs_task_subject", "deal": "dealname"}
+    return InStore(portal.crm, "contact", ("firstname", "lastname"), ("phone", "mobilephone"), titles)
 
 
 def fill(portal: Portal, *, now: datetime, people: int = 220, seed: int = 1) -> None:
