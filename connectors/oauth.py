@@ -60,15 +60,13 @@ class OAuth:
 
         verifier  PKCE's; sent as its S256 challenge where the manifest says the vendor takes it, else left out.
         """
-        more = {"optional_scope": " ".join(self._manifest.optional_scopes)} if self._manifest.optional_scopes else {}
         client = self._client(code_challenge_method="S256")
         url, _ = client.create_authorization_url(
             self._auth_origin + self._manifest.authorize_path,
             state=state,
             code_verifier=verifier if self._manifest.pkce else None,
             redirect_uri=redirect_uri,
-            scope=" ".join(self._manifest.scopes) or None,
-            **more,
+            **{"scope": None, **self._scopes(), **self._manifest.authorize_extra},
         )
         return str(url).replace("+", "%20")  # a plus of its own would be %2B; HubSpot documents %20 between scopes
 
@@ -85,7 +83,7 @@ class OAuth:
     async def refresh(self, refresh_token: str) -> Token:
         """A fresh token. Where the answer carries no refresh token, `refresh_token` of the result is None: keep yours.
 
-        Raises `ReconnectNeeded` if the grant is gone, `Unavailable` if the server is.
+        Raises `ReconnectNeeded` if the grant is gone, `Unavailable` if the server is, `Unsupported` without a secret.
         """
         return await self._grant(
             "refresh_token_response",
@@ -117,6 +115,16 @@ class OAuth:
             raise ReconnectNeeded("the grant is no longer active", status=status)
         return answer
 
+    def _scopes(self) -> Mapping[str, str]:
+        """What we ask for, as parameters of the consent page."""
+        manifest = self._manifest
+        asked = [(manifest.scope_field, manifest.scopes), (manifest.optional_scope_field, manifest.optional_scopes)]
+        if not manifest.scope_field:
+            return {}
+        if not manifest.optional_scope_field:
+            asked = [(manifest.scope_field, (*manifest.scopes, *manifest.optional_scopes))]
+        return {field: manifest.scope_separator.join(scopes) for field, scopes in asked if scopes}
+
     @property
     def _token_url(self) -> str:
         return self._token_origin + self._manifest.token_path
@@ -138,6 +146,8 @@ class OAuth:
 
     async def _grant(self, hook: str, step: Callable[[AsyncOAuth2Client], Any]) -> Token:
         """Run a step that ends in a token, with `read_token` in Authlib's place."""
+        if not self._client_secret:  # a vendor's data centres have secrets of their own
+            raise Unsupported(f"this installation has no client secret for this server of {self._manifest.name}")
         granted: list[Token] = []
 
         def judge(response: httpx2.Response) -> httpx2.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,16 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds), PlainSerializer(lambda
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 """A list; comma-separated in the environment."""
 
+
+def _pairs(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    if not all(name.strip() and secret.strip() for name, _, secret in pairs):
+        raise ValueError("must be a list such as eu=…,com=…")
+    return {name.strip(): secret.strip() for name, _, secret in pairs}
+
+
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_commas)]
 
 
@@ -35,6 +46,7 @@ class App(BaseSettings):
 
     client_id: str = ""
     client_secret: SecretStr = SecretStr("")
+    client_secrets: Annotated[Mapping[str, SecretStr], NoDecode, BeforeValidator(_pairs)] = {}  # per data centre
     auth_url: str = ""  # origins that replace the vendor's hosts; the vendor's paths stay
     token_url: str = ""
     api_url: str = ""

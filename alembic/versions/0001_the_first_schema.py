@@ -214,11 +214,12 @@ def upgrade() -> None:
     op.create_table(
         "daily_budgets",
         sa.Column("account_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("spent", sa.Integer(), nullable=False),
         sa.Column("allowed", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["crm_accounts.id"], name=op.f("fk_daily_budgets_account_id")),
-        sa.PrimaryKeyConstraint("account_id", "day", name=op.f("pk_daily_budgets")),
+        sa.PrimaryKeyConstraint("account_id", "name", "day", name=op.f("pk_daily_budgets")),
     )
     op.create_table(
         "lookups",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.crm.changes import ReadChanges
+from connectors.crm.hubspot import wire_account as hubspot_account
 from connectors.crm.hubspot import wire_changes as hubspot_changes
 from connectors.crm.hubspot import wire_errors as hubspot_errors
 from connectors.crm.hubspot.client import HubSpot
@@ -48,5 +49,6 @@ CATALOG: Mapping[str, Provider] = {
         hubspot_errors.read_error,
         hubspot_errors.read_limits,
         hubspot_changes.read_changes,
+        name_account=hubspot_account.name_account,
     ),
 }

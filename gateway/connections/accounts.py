@@ -5,9 +5,10 @@ All of these see every tenant: an account is one thing at the vendor however man
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,21 +72,61 @@ async def allow_shared(session: AsyncSession, provider: str, external_id: str, *
     return changed.scalar_one_or_none() is not None
 
 
-async def spend_of_day(session: AsyncSession, account_id: str, day: date, *, n: int, allowed: int) -> bool:
-    """Take `n` requests of the vendor's daily allowance; False, and nothing taken, when it does not hold them any more."""
-    insert = _insert(session)(DailyBudget).values(account_id=account_id, day=day, spent=0, allowed=allowed)
-    await session.execute(insert.on_conflict_do_nothing(index_elements=["account_id", "day"]))
+async def allowed_of_day(session: AsyncSession, account_id: str, name: str, day: date) -> int | None:
+    """What the vendor last said the daily allowance `name` is; None while it has not. Makes the day's row."""
+    last = (
+        select(DailyBudget.allowed)
+        .where(DailyBudget.account_id == account_id, DailyBudget.name == name, DailyBudget.day < day)
+        .order_by(DailyBudget.day.desc())
+        .limit(1)
+    )
+    insert = _insert(session)(DailyBudget).values(
+        account_id=account_id, name=name, day=day, spent=0, allowed=last.scalar_subquery()
+    )
+    await session.execute(insert.on_conflict_do_nothing(index_elements=["account_id", "name", "day"]))
+    return await session.scalar(select(DailyBudget.allowed).where(_of_day(account_id, name, day)))
+
+
+async def spend_of_day(
+    session: AsyncSession, account_id: str, name: str, day: date, *, n: int, most: int
+) -> int | None:
+    """Take `n` of a daily allowance of which `most` may be spent; what is spent then. None, and nothing taken, when it
+    does not hold them any more."""
     taken = await session.execute(
         update(DailyBudget)
-        .where(
-            DailyBudget.account_id == account_id,
-            DailyBudget.day == day,
-            DailyBudget.spent + n <= allowed,
-        )
+        .where(_of_day(account_id, name, day), DailyBudget.spent + n <= most)
         .values(spent=DailyBudget.spent + n)
         .returning(DailyBudget.spent)
     )
-    return taken.scalar_one_or_none() is not None
+    return taken.scalar_one_or_none()
+
+
+async def note_of_day(session: AsyncSession, account_id: str, name: str, day: date, *, used: int, allowed: int) -> int:
+    """Write down the vendor's own count; never below ours. What is spent then."""
+    insert = _insert(session)(DailyBudget).values(
+        account_id=account_id, name=name, day=day, spent=used, allowed=allowed
+    )
+    more = case((DailyBudget.spent < used, used), else_=DailyBudget.spent)
+    noted = insert.on_conflict_do_update(
+        index_elements=["account_id", "name", "day"], set_={"spent": more, "allowed": allowed}
+    )
+    return int((await session.execute(noted.returning(DailyBudget.spent))).scalar_one())
+
+
+async def spent_of_day(
+    session: AsyncSession, account_ids: Collection[str], day: date
+) -> Mapping[tuple[str, str], tuple[int | None, int]]:
+    """(allowance as the vendor said it, what is spent) by (account, name) of one day."""
+    rows = await session.execute(
+        select(DailyBudget.account_id, DailyBudget.name, DailyBudget.allowed, DailyBudget.spent).where(
+            DailyBudget.account_id.in_(account_ids), DailyBudget.day == day
+        )
+    )
+    return {(account_id, name): (allowed, spent) for account_id, name, allowed, spent in rows}
+
+
+def _of_day(account_id: str, name: str, day: date) -> ColumnElement[bool]:
+    return and_(DailyBudget.account_id == account_id, DailyBudget.name == name, DailyBudget.day == day)
 
 
 def _said(account: Account) -> dict[str, str | None]:

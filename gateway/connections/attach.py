@@ -7,7 +7,7 @@ revoked, unless a live connection of anybody shares the account: there a revocat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.crm.port import Crm, Manifest, Sticking
 from connectors.crm.records import Account
 from connectors.errors import ConnectorError, RateLimited, Unavailable
+from connectors.oauth import OAuth
 from connectors.tokens import Token
 from gateway.connections import accounts, authorize, queries
 from gateway.connections.authorize import Outcome
 from gateway.connections.health import State
+from gateway.connections.hosts import ForeignHost
 from gateway.connections.open import PROBE_AGAIN, Connections
 from gateway.connections.providers import Registered
 from gateway.connections.tables import Connection, CrmAccount, OauthFlow
@@ -63,6 +65,16 @@ async def complete(connections: Connections, flow: OauthFlow, callback: authoriz
     return attached
 
 
+@dataclass(frozen=True)
+class _Won:
+    """A grant that was just won: from which server, and where its API is. None of it is stored yet."""
+
+    token: Token
+    token_origin: str
+    api_origin: str
+    asked_at: datetime
+
+
 async def _granted(
     connections: Connections, tenant_id: TenantId, flow: OauthFlow, callback: authorize.Callback
 ) -> Attached:
@@ -70,21 +82,27 @@ async def _granted(
     keys = await connections.keyring.of(tenant_id)
     asked_at = utc_now()
     try:
-        granted = await registered.oauth(auth_origin=flow.auth_origin, token_origin=flow.token_origin).exchange(
+        token_origin = registered.exchange_at(callback.server, otherwise=flow.token_origin)
+        oauth = registered.oauth(token_origin=token_origin)
+        granted = await oauth.exchange(
             code=callback.code, redirect_uri=flow.redirect_uri, verifier=authorize.open_verifier(flow, keys)
         )
-    except ConnectorError as error:
+    except (ConnectorError, ForeignHost) as error:
         return Attached(_why(error, flow))
     try:
-        async with connections.with_token(registered, granted) as crm:
-            account = await _whose(crm)
-    except ConnectorError as error:
-        await _hand_back(connections, registered, flow, granted, account=None)
+        api_origin = registered.api_origin_of(granted, token_origin=token_origin)
+        async with connections.with_token(registered, granted, api_origin) as crm:
+            account = await _described(registered, oauth, granted, await _whose(crm))
+    except (ConnectorError, ForeignHost) as error:
+        await _hand_back(connections, registered, flow, oauth, granted, account=None)
         return Attached(_why(error, flow))
+    won = _Won(granted, token_origin, api_origin, asked_at)
     async with connections.db.transaction(tenant_id) as session:
-        attached = await _attach(session, tenant_id, flow, registered, keys, granted, account, asked_at)
+        attached, replaced = await _attach(session, tenant_id, flow, registered, keys, won, account)
     if attached.connection_id is None:
-        await _hand_back(connections, registered, flow, granted, account=account)
+        await _hand_back(connections, registered, flow, oauth, granted, account=account)
+    elif replaced is not None:
+        connections.spawn(_revoked(registered.oauth_of(replaced.token_origin), replaced.refresh_token, flow.provider))
     return attached
 
 
@@ -96,45 +114,75 @@ async def _whose(crm: Crm) -> Account:
         return await crm.who_am_i()
 
 
+async def _described(registered: Registered, oauth: OAuth, granted: Token, account: Account) -> Account:
+    """The account with what the token's own description adds, a name above all. Nobody is sent back for want of it."""
+    add = registered.provider.name_account
+    if add is None:
+        return account
+    try:
+        return add(account, await oauth.introspect(granted.access_token))
+    except ConnectorError as error:
+        log.info("token not described", provider=registered.manifest.slug, error=type(error).__name__)
+        return account
+
+
+@dataclass(frozen=True)
+class _Replaced:
+    """The grant that a renewed connection had before."""
+
+    token_origin: str
+    refresh_token: str = field(repr=False)
+
+
 async def _attach(
     session: AsyncSession,
     tenant_id: TenantId,
     flow: OauthFlow,
     registered: Registered,
     keys: TenantKeys,
-    granted: Token,
+    won: _Won,
     account: Account,
-    asked_at: datetime,
-) -> Attached:
-    """Decide under the account's row lock, and store the grant if it may stay. Sealing here costs microseconds."""
+) -> tuple[Attached, _Replaced | None]:
+    """Decide under the account's row lock, and store the grant if it may stay. Sealing here costs microseconds.
+
+    Answers also the grant that was replaced, where it is one to be revoked.
+    """
     name = account.name or account.id
-    row = await accounts.known(session, registered.manifest.slug, account, now=asked_at)
+    row = await accounts.known(session, registered.manifest.slug, account, now=won.asked_at)
     mine = await queries.live_on_account(session, tenant_id, row.id)
     if flow.connection_id is not None:
         renewed = await queries.locked(session, tenant_id, flow.connection_id)
         if renewed is None or renewed.disconnected_at is not None:
-            return Attached(Outcome.GONE, name)
+            return Attached(Outcome.GONE, name), None
         if renewed.crm_account_id != row.id:
-            return Attached(Outcome.WRONG_ACCOUNT, name)
+            return Attached(Outcome.WRONG_ACCOUNT, name), None
     elif flow.expected_account not in (None, account.id):
-        return Attached(Outcome.WRONG_ACCOUNT, name)
+        return Attached(Outcome.WRONG_ACCOUNT, name), None
     else:  # who presses Connect where a grant has ended means Reconnect
         renewed = mine if mine is not None and mine.state == State.RECONNECT_NEEDED else None
     if renewed is None and mine is not None:
-        return Attached(Outcome.ALREADY_CONNECTED, name)
+        return Attached(Outcome.ALREADY_CONNECTED, name), None
     if renewed is None and not row.allow_shared and await accounts.used_by_another(session, row.id, tenant_id):
-        return Attached(Outcome.USED_ELSEWHERE, name)
+        return Attached(Outcome.USED_ELSEWHERE, name), None
     outcome = Outcome.CONNECTED if renewed is None else Outcome.RECONNECTED
-    connection = renewed or await _new(session, tenant_id, flow, registered, row)
-    for column, value in _of_grant(keys, connection, registered, granted, asked_at).items():
+    connection = renewed or await _new(session, tenant_id, registered, row)
+    replaced = _replaced(keys, connection, registered, won.token) if renewed is not None else None
+    connection.auth_origin = flow.auth_origin
+    for column, value in _of_grant(keys, connection, registered, won).items():
         setattr(connection, column, value)
     await session.flush()
-    return Attached(outcome, name, connection.id)
+    return Attached(outcome, name, connection.id), replaced
 
 
-async def _new(
-    session: AsyncSession, tenant_id: TenantId, flow: OauthFlow, registered: Registered, account: CrmAccount
-) -> Connection:
+def _replaced(keys: TenantKeys, connection: Connection, registered: Registered, granted: Token) -> _Replaced | None:
+    """The connection's grant of before, if it is another one that would live on: Zoho counts twenty per person."""
+    if not registered.manifest.grants_apart or connection.refresh_token is None:
+        return None
+    old = keys.open(connection.refresh_token, "connections", "refresh_token", connection.id).decode()
+    return None if old == granted.refresh_token else _Replaced(connection.token_origin, old)
+
+
+async def _new(session: AsyncSession, tenant_id: TenantId, registered: Registered, account: CrmAccount) -> Connection:
     last = await session.scalar(select(func.max(Connection.preference)).where(Connection.tenant_id == tenant_id))
     connection = Connection(
         tenant_id=tenant_id,
@@ -144,18 +192,14 @@ async def _new(
         preference=0 if last is None else last + 1,
         token_version=0,
         sticks=weakest(registered.manifest),
-        api_origin=registered.api_origin,
-        auth_origin=flow.auth_origin,
-        token_origin=flow.token_origin,
     )
     session.add(connection)
     return connection
 
 
-def _of_grant(
-    keys: TenantKeys, connection: Connection, registered: Registered, granted: Token, asked_at: datetime
-) -> Mapping[str, Any]:
+def _of_grant(keys: TenantKeys, connection: Connection, registered: Registered, won: _Won) -> Mapping[str, Any]:
     """Columns that a new grant sets, on a new connection and on a renewed one. Deliveries wait for the probe that follows."""
+    granted, asked_at = won.token, won.asked_at
     scopes = granted.scopes or registered.wanted_scopes  # a vendor that does not say has granted what was asked
     return {
         "refresh_token": None,  # of an earlier grant: it ends with it
@@ -163,6 +207,8 @@ def _of_grant(
         "token_version": connection.token_version + 1,
         "refresh_fence": (connection.refresh_fence or 0) + 1,
         "refresh_due_at": asked_at + PROBE_AGAIN,
+        "token_origin": won.token_origin,
+        "api_origin": won.api_origin,
         "state": State.ACTIVE,
         "scopes": list(scopes),
         "missing_scopes": missing(registered, tuple(scopes)),
@@ -181,22 +227,33 @@ def weakest(manifest: Manifest) -> dict[str, Any]:
 
 
 async def _hand_back(
-    connections: Connections, registered: Registered, flow: OauthFlow, granted: Token, *, account: Account | None
+    connections: Connections,
+    registered: Registered,
+    flow: OauthFlow,
+    oauth: OAuth,
+    granted: Token,
+    *,
+    account: Account | None,
 ) -> None:
     """Revoke a grant that is not kept. `account` None: whose it is could not be found out, so any of the tenant's
-    connections at this provider may share it."""
-    async with connections.db.reading() as session:
-        if account is not None:
-            shared = await accounts.has_live_connection(session, flow.provider, account.id)
-        else:
-            shared = await queries.live_at(session, TenantId(flow.tenant_id), flow.provider)
-    if shared:
-        return
+    connections at this provider may share it; unless every sign-in makes a grant of its own there."""
+    if not registered.manifest.grants_apart:
+        async with connections.db.reading() as session:
+            if account is not None:
+                shared = await accounts.has_live_connection(session, flow.provider, account.id)
+            else:
+                shared = await queries.live_at(session, TenantId(flow.tenant_id), flow.provider)
+        if shared:
+            return
     token, hint = _revocable(granted)
+    await _revoked(oauth, token, flow.provider, hint=hint)
+
+
+async def _revoked(oauth: OAuth, token: str, provider: str, *, hint: str = "refresh_token") -> None:
     try:
-        await registered.oauth(token_origin=flow.token_origin).revoke(token, hint=hint)
+        await oauth.revoke(token, hint=hint)
     except ConnectorError as error:
-        log.warning("a grant that is not used could not be revoked", provider=flow.provider, error=type(error).__name__)
+        log.warning("a grant that is not used could not be revoked", provider=provider, error=type(error).__name__)
 
 
 def _revocable(granted: Token) -> tuple[str, str]:
@@ -205,6 +262,9 @@ def _revocable(granted: Token) -> tuple[str, str]:
     return granted.access_token, "access_token"
 
 
-def _why(error: ConnectorError, flow: OauthFlow) -> Outcome:
-    log.warning("sign-in failed", provider=flow.provider, error=type(error).__name__, status=error.status)
+def _why(error: ConnectorError | ForeignHost, flow: OauthFlow) -> Outcome:
+    status = error.status if isinstance(error, ConnectorError) else None
+    log.warning("sign-in failed", provider=flow.provider, error=type(error).__name__, why=str(error), status=status)
+    if isinstance(error, ForeignHost):
+        return Outcome.FOREIGN_HOST
     return Outcome.NO_ANSWER if isinstance(error, Unavailable | RateLimited) else Outcome.REFUSED

@@ -43,6 +43,7 @@ class Outcome(StrEnum):
     WRONG_ACCOUNT = "wrong-account"
     ALREADY_CONNECTED = "already-connected"
     USED_ELSEWHERE = "used-elsewhere"
+    FOREIGN_HOST = "foreign-host"  # the callback, or the token's answer, named a host that is not the vendor's
     GONE = "gone"  # the connection to be renewed was disconnected meanwhile
     REFUSED = "refused"  # the vendor took neither the code nor, at once, the new grant
     NO_ANSWER = "no-answer"
@@ -80,12 +81,16 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Callback:
-    """What a browser brought back from the vendor. Empty strings where nothing came."""
+    """What a browser brought back from the vendor. Empty strings where nothing came.
+
+    server  what it names as the server that codes become tokens at, where the vendor does (`manifest.callback_host`).
+    """
 
     code: str = field(repr=False)
     state: str = field(repr=False)
     error: str
     issuer: str
+    server: str = ""
 
 
 async def start(

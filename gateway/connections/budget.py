@@ -1,14 +1,18 @@
-"""A vendor's daily allowance per account, kept as a row: it must survive Redis, and a day is long.
+"""A vendor's daily allowances per account, kept as rows: they must survive Redis, and a day is long.
 
-Each process takes requests in lumps, so that the row is not written for every one; what a process had left when it
-ended counts as spent. The day is UTC's: vendors reset at various midnights, and their own 429 pauses what we misjudge.
+Each process takes of them in lumps, so that the row is not written for every request; what a process had left when it
+ended counts as spent. The day is UTC's: vendors reset at various midnights or count the last 24 hours, and what their
+answers say corrects the row upwards (others spend from the same allowance), their 429 pauses what we still misjudge.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from connectors.crm.port import Bucket
+from connectors.crm.port import Bucket, Left
 from connectors.errors import RateLimited
 from gateway.connections import accounts
 from gateway.connections.throttle import Purpose
@@ -18,30 +22,100 @@ DAY = timedelta(days=1)
 LUMP = 20
 
 
+@dataclass(frozen=True)
+class _Which:
+    """A process's part of one allowance; whoever may take the reserve keeps a part of his own."""
+
+    account_id: str
+    name: str
+    day: datetime
+    first: bool
+
+
 class DailyBudgets:
     """Spends the daily allowances of accounts. One per process."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._left: dict[tuple[str, datetime], int] = {}
+        self._left: dict[_Which, int] = {}
+        self._seen: dict[tuple[str, str, datetime], tuple[int | None, int]] = {}  # (allowed, spent) as last known
 
-    async def spend(self, account_id: str, bucket: Bucket, *, purpose: Purpose, now: datetime | None = None) -> None:
-        """Take one request of the day's allowance; `bucket.reserve` of them only for "lookup".
+    async def spend(
+        self,
+        account_id: str,
+        name: str,
+        bucket: Bucket,
+        n: int = 1,
+        *,
+        purpose: Purpose = "delivery",
+        now: datetime | None = None,
+    ) -> None:
+        """Take `n` of the day's allowance `name`; `bucket.reserve` of it only for "lookup".
 
         Raises `RateLimited` until the day ends.
         """
         at = now or utc_now()
-        day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        which = (account_id, day)
-        if self._left.get(which, 0) > 0:
-            self._left[which] -= 1
+        day = _day_of(at)
+        which = _Which(account_id, name, day, purpose == "lookup")
+        if (left := self._left.get(which, 0)) >= n:
+            self._left[which] = left - n
             return
-        allowed = bucket.limit if purpose == "lookup" else bucket.limit - bucket.reserve
-        for lump in (LUMP, 1):
+        for lump in (max(LUMP, n), n):
             async with self._db.transaction() as session:
-                taken = await accounts.spend_of_day(session, account_id, day.date(), n=lump, allowed=allowed)
-            if taken:
-                self._left = {one: left for one, left in self._left.items() if one[1] == day}
-                self._left[which] = self._left.get(which, 0) + lump - 1
+                allowed = await accounts.allowed_of_day(session, account_id, name, day.date())
+                most = _most(bucket, allowed, first=which.first)
+                spent = await accounts.spend_of_day(session, account_id, name, day.date(), n=lump, most=most)
+            if spent is not None:
+                self._left = {one: left for one, left in self._left.items() if one.day == day}
+                self._left[which] = self._left.get(which, 0) + lump - n
+                self._see(account_id, name, day, allowed, spent)
                 return
         raise RateLimited("this CRM account's daily limit is used up", retry_after=day + DAY - at, policy="DAILY")
+
+    def is_news(self, account_id: str, left: Left, *, now: datetime | None = None) -> bool:
+        """Whether `observe` would learn from this: another allowance than we know, or many requests of others."""
+        allowed, spent = self._seen.get((account_id, left.bucket, _day_of(now or utc_now())), (None, 0))
+        used, nearly = left.limit - left.remaining, left.remaining * 10 < left.limit
+        return allowed != left.limit or used > spent + (0 if nearly else LUMP)
+
+    async def observe(self, account_id: str, left: Left, *, now: datetime | None = None) -> None:
+        """Believe what an answer's headers said: the account's true allowance, and what others have spent of it."""
+        day = _day_of(now or utc_now())
+        async with self._db.transaction() as session:
+            spent = await accounts.note_of_day(
+                session,
+                account_id,
+                left.bucket,
+                day.date(),
+                used=max(0, left.limit - left.remaining),
+                allowed=left.limit,
+            )
+        self._see(account_id, left.bucket, day, left.limit, spent)
+
+    async def remaining(
+        self, asked: Sequence[tuple[str, str, Bucket]], *, now: datetime | None = None
+    ) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """(allowance, what is left of it today) by (account, name)."""
+        day = _day_of(now or utc_now())
+        async with self._db.reading() as session:
+            rows = await accounts.spent_of_day(session, {account_id for account_id, _, _ in asked}, day.date())
+        found = {}
+        for account_id, name, bucket in asked:
+            allowed, spent = rows.get((account_id, name), (None, 0))
+            limit = allowed or bucket.limit
+            found[account_id, name] = limit, max(0, limit - spent)
+        return found
+
+    def _see(self, account_id: str, name: str, day: datetime, allowed: int | None, spent: int) -> None:
+        self._seen = {one: seen for one, seen in self._seen.items() if one[2] == day}
+        self._seen[account_id, name, day] = allowed, spent
+
+
+def _most(bucket: Bucket, allowed: int | None, *, first: bool) -> int:
+    """How far an allowance may be spent; the reserve is a part of it, however large it turned out to be."""
+    limit = allowed or bucket.limit
+    return limit if first else limit - math.floor(bucket.reserve * limit / bucket.limit)
+
+
+def _day_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import msgspec
 import redis.asyncio as redis
+from redis.exceptions import RedisError
 
 from connectors.crm.port import Crm, Sticking
 from connectors.crm.records import Account
@@ -47,6 +48,8 @@ from gateway.settings import Settings
 from gateway.tenants.keys import Keyring
 
 ROWS_BELIEVED = timedelta(seconds=1)
+FORGOTTEN_AGAIN = ROWS_BELIEVED + timedelta(milliseconds=500)
+FORGET_TRIES = 600  # with Redis away; what is kept there ends by itself in a quarter of an hour
 POOL_IDLE = timedelta(minutes=5)  # then its sockets are closed
 PROBE_LASTS = timedelta(seconds=45)
 PROBE_AGAIN = timedelta(minutes=1)  # after a probe that the CRM kept from ending
@@ -109,7 +112,7 @@ class Connections:
         self.tokens = Tokens(db=db, keyring=keyring, providers=self.providers)
         self.throttle = Throttle(redis)
         self.breakers = Breakers(redis)
-        self._budgets = DailyBudgets(db)
+        self.budgets = DailyBudgets(db)
         self._rows: dict[tuple[TenantId, str], tuple[float, _Row | None]] = {}
         self._lists: dict[TenantId, tuple[float, Sequence[_Row]]] = {}
         self._opened: dict[tuple[str, Purpose], tuple[_Row, Opened]] = {}
@@ -118,6 +121,7 @@ class Connections:
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._noted: dict[tuple[str, bool], float] = {}
+        self._when_ended: Callable[[TenantId], Awaitable[None]] | None = None
 
     async def of(self, tenant_id: TenantId) -> Sequence[Opened]:
         """The tenant's connections that may be asked who is calling, in its order of preference."""
@@ -152,15 +156,15 @@ class Connections:
         return self._open(row, purpose)
 
     @contextlib.asynccontextmanager
-    async def with_token(self, registered: Registered, granted: Token) -> AsyncIterator[Crm]:
-        """A `Crm` for a grant that is not stored yet, to find out whose it is."""
+    async def with_token(self, registered: Registered, granted: Token, origin: str) -> AsyncIterator[Crm]:
+        """A `Crm` at `origin` for a grant that is not stored yet, to find out whose it is."""
 
         async def token(_refused: bool) -> str:
             return granted.access_token
 
         async with make_client() as client:
             http = Http(
-                origin=registered.api_origin,
+                origin=origin,
                 client=client,
                 token=token,
                 read_error=registered.provider.read_error,
@@ -173,6 +177,34 @@ class Connections:
         """A grant was stored by this process: forget what is remembered of the old one, and probe the account."""
         self.forget(tenant_id, connection_id)
         self._start_probe(tenant_id, connection_id)
+
+    def when_ended(self, forget: Callable[[TenantId], Awaitable[None]]) -> None:
+        """`forget` is called when a connection has ended, with its tenant: what was read there is to be known no more."""
+        self._when_ended = forget
+
+    async def ended(self, tenant_id: TenantId) -> None:
+        """A connection was ended by this process. Other processes may read there until they have read its row again, so
+        what was read is forgotten at once, and once more after that; and until it can be, should Redis be away."""
+        self._lists.pop(tenant_id, None)
+        if await self._forgotten(tenant_id):
+            self.spawn(self._forget_later(tenant_id, FORGOTTEN_AGAIN))
+        else:
+            self.spawn(self._forget_later(tenant_id, *[FORGOTTEN_AGAIN] * FORGET_TRIES))
+
+    async def _forgotten(self, tenant_id: TenantId) -> bool:
+        try:
+            if self._when_ended is not None:
+                await self._when_ended(tenant_id)
+        except (RedisError, OSError) as error:
+            log.warning("callers of a disconnected CRM are not forgotten yet", error=type(error).__name__)
+            return False
+        return True
+
+    async def _forget_later(self, tenant_id: TenantId, *waits: timedelta) -> None:
+        for wait in waits:
+            await asyncio.sleep(wait.total_seconds())
+            if await self._forgotten(tenant_id):
+                return
 
     async def probed(self, connection_id: str, within: timedelta = PAGE_WAITS) -> bool:
         """Wait for the probe under way, if one is; whether it has ended."""
@@ -266,15 +298,14 @@ class Connections:
             account_id=row.account_id,
             provider=registered.provider,
             purpose=purpose,
-            origin=row.api_origin,
             client=lambda: self._client(row.id),
             total=self.settings.request_timeout,
             tokens=self.tokens,
             throttle=self.throttle,
             breakers=self.breakers,
-            budgets=self._budgets,
+            budgets=self.budgets,
             note=lambda ok: self._note(row.tenant_id, row.id, ok=ok),
-            spawn=self._spawn,
+            spawn=self.spawn,
         )
 
     def _client(self, connection_id: str) -> httpx2.AsyncClient:
@@ -295,9 +326,9 @@ class Connections:
             async with self.db.transaction(tenant_id) as session:
                 await queries.note(session, tenant_id, connection_id, ok=ok, now=utc_now())
 
-        self._spawn(write())
+        self.spawn(write())
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do it behind the answer; ended with the process."""
         task = asyncio.create_task(work)
         self._background.add(task)
@@ -324,7 +355,7 @@ class Connections:
         for connection_id, (client, used) in list(self._pools.items()):
             if now - used > POOL_IDLE.total_seconds():
                 del self._pools[connection_id]
-                self._spawn(client.aclose())
+                self.spawn(client.aclose())
         self._opened = {which: held for which, held in self._opened.items() if which[0] in self._pools}
         self._rows = {which: held for which, held in self._rows.items() if held[0] > now}
         self._lists = {which: held for which, held in self._lists.items() if held[0] > now}
@@ -381,9 +412,7 @@ class Connections:
         if row.refresh_token is None or row.token_expires_at is None:
             return row.token_expires_at
         left = max(row.token_expires_at - utc_now(), timedelta(0))
-        return utc_now() + renew_after(
-            left, self.providers.of(row.provider).manifest.refresh_ahead, roll=random.random()
-        )
+        return utc_now() + renew_after(left, self.providers.of(row.provider).manifest, roll=random.random())
 
 
 def sticks_of(row: Connection) -> Mapping[str, Sticking]:

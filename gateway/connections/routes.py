@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,9 +15,11 @@ from connectors.errors import ConnectorError, RateLimited, ReconnectNeeded, Unsu
 from connectors.errors import Unavailable as NoAnswer
 from gateway.connections import disconnect, queries
 from gateway.connections.health import state_of
+from gateway.connections.limits import standing
 from gateway.connections.open import Connections
 from gateway.connections.start import start
 from gateway.connections.tables import Connection, CrmAccount
+from gateway.connections.throttle import Standing
 from gateway.db.requests import Now, Reading, Transaction
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unauthenticated, Unavailable, documented
 from gateway.tenants.access import Principal, needs
@@ -71,6 +74,16 @@ class AccountView(BaseModel):
     name: str
 
 
+class LimitView(BaseModel):
+    """One of the CRM account's rate limits: shared by everybody who uses the account, so what others do shows here too."""
+
+    name: str
+    limit: int
+    remaining: int
+    per_s: float = Field(description="Within how many seconds; 86400: a day. 0: how many may be under way at once.")
+    resumes_in_s: float | None = Field(description="Nothing is sent under it for so long; null when it is not paused.")
+
+
 class ConnectionView(BaseModel):
     """`state`: active, degraded (the CRM does not answer), reconnect_needed or disconnected; `reason` says why in words."""
 
@@ -88,6 +101,7 @@ class ConnectionView(BaseModel):
                     "paused": False,
                     "connected_at": "2026-11-21T10:00:00Z",
                     "sticking": {"log_call": "enforced"},
+                    "limits": [{"name": "api", "limit": 110, "remaining": 104, "per_s": 10.0, "resumes_in_s": None}],
                 }
             ]
         }
@@ -105,6 +119,7 @@ class ConnectionView(BaseModel):
     sticking: dict[str, str] = Field(
         description="How each kind of write is kept from doubling: enforced, found, blind, repeatable."
     )
+    limits: list[LimitView] = Field(description="The account's rate limits, as far as they are known.")
 
 
 class ConnectionPage(BaseModel):
@@ -122,6 +137,7 @@ class FieldList(BaseModel):
 @router.get("/v1/connections", responses=documented(Unauthenticated, Forbidden, Invalid))
 async def list_connections(
     who: Admin,
+    connections: AllConnections,
     session: Reading,
     now: Now,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -129,7 +145,10 @@ async def list_connections(
 ) -> ConnectionPage:
     """The tenant's connections, newest first."""
     rows = await queries.listed(session, who.tenant_id, before=cursor, limit=limit + 1)
-    shown = [view(connection, account, now) for connection, account in rows[:limit]]
+    limits = await standing(
+        connections, [(row.crm_account_id, row.provider) for row, _ in rows[:limit] if is_live(row)]
+    )
+    shown = [view(row, account, now, limits.get(account.id, ())) for row, account in rows[:limit]]
     return ConnectionPage(items=shown, next=shown[-1].id if len(rows) > limit else None)
 
 
@@ -181,8 +200,12 @@ async def list_fields(
     return FieldList(items=[msgspec.to_builtins(field) for field in fields])
 
 
-def view(connection: Connection, account: CrmAccount, now: datetime) -> ConnectionView:
-    """A connection as the API shows it."""
+def is_live(connection: Connection) -> bool:
+    return connection.disconnected_at is None
+
+
+def view(connection: Connection, account: CrmAccount, now: datetime, limits: Sequence[Standing] = ()) -> ConnectionView:
+    """A connection as the API shows it. A disconnected one has no limits to show."""
     state = state_of(
         connection.state,
         connected_at=connection.connected_at,
@@ -201,6 +224,16 @@ def view(connection: Connection, account: CrmAccount, now: datetime) -> Connecti
         paused=connection.paused_at is not None,
         connected_at=connection.connected_at,
         sticking={name: level["stick"] for name, level in connection.sticks.items()},
+        limits=[
+            LimitView(
+                name=one.name,
+                limit=one.limit,
+                remaining=one.remaining,
+                per_s=one.per.total_seconds(),
+                resumes_in_s=None if one.resumes_in is None else one.resumes_in.total_seconds(),
+            )
+            for one in (limits if is_live(connection) else ())
+        ],
     )
 
 

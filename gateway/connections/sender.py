@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from connectors.crm.catalog import Provider
+from connectors.crm.port import Bucket, Manifest
 from connectors.errors import (
     ConnectorError,
     OutcomeUnknown,
@@ -24,11 +25,15 @@ from connectors.request import Reply, Request
 from gateway.connections.breaker import Breakers
 from gateway.connections.budget import DAY, DailyBudgets
 from gateway.connections.throttle import Purpose, Throttle
-from gateway.connections.tokens import Tokens
+from gateway.connections.tokens import Access, Tokens
 from gateway.db.base import TenantId
 
-_handed: ContextVar[str] = ContextVar("handed", default="")
-"""The token the current task was last given: the one that a 401 is about, whatever others have renewed since."""
+STOPS_ALL = timedelta(minutes=1)
+SLOT_SPARE = timedelta(seconds=5)  # a slot outlives the longest request by this much
+
+_NOTHING = Access("", "")
+_handed: ContextVar[Access] = ContextVar("handed", default=_NOTHING)
+"""What the current task was last given: the token that a 401 is about, whatever others have renewed since."""
 
 
 class Sender:
@@ -47,7 +52,6 @@ class Sender:
         account_id: str,
         provider: Provider,
         purpose: Purpose,
-        origin: str,
         client: Callable[[], httpx2.AsyncClient],
         total: timedelta,
         tokens: Tokens,
@@ -69,8 +73,9 @@ class Sender:
         self._budgets = budgets
         self._note = note
         self._spawn = spawn
+        self._slot_lasts = total + SLOT_SPARE
         self._http = Http(
-            origin=origin,
+            origin=lambda: _handed.get().origin,
             client=client(),
             token=self._token,
             read_error=provider.read_error,
@@ -89,7 +94,7 @@ class Sender:
         try:
             reply = await self._http.send(request)
         except ReconnectNeeded as error:
-            await self._tokens.gone(self._tenant_id, self._connection_id, _handed.get(), reason=error.reason)
+            await self._tokens.gone(self._tenant_id, self._connection_id, _handed.get().token, reason=error.reason)
             raise
         except RateLimited as error:
             if error.status is not None:  # the vendor's word, not our own
@@ -105,32 +110,62 @@ class Sender:
         return reply
 
     async def _token(self, refused: bool) -> str:
-        last = _handed.get() if refused else None
-        token = await self._tokens.token(self._tenant_id, self._connection_id, refused=last)
-        _handed.set(token)
-        return token
+        last = _handed.get().token if refused else None
+        access = await self._tokens.access(self._tenant_id, self._connection_id, refused=last)
+        _handed.set(access)
+        return access.token
 
     @asynccontextmanager
     async def _gate(self, request: Request) -> AsyncIterator[None]:
-        buckets = self._provider.manifest.buckets
-        if (bucket := buckets.get(request.bucket)) is not None:
-            await self._throttle.spend(self._account_id, bucket, request.bucket, purpose=self._purpose)
-        for daily in (one for one in buckets.values() if one.per >= DAY):
-            await self._budgets.spend(self._account_id, daily, purpose=self._purpose)
-        yield
+        """Spend every limit the request belongs to: what can be given back first, what lasts longest last."""
+        held: list[tuple[str, str]] = []
+        account_id, purpose = self._account_id, self._purpose
+        try:
+            for name, bucket in limits_of(self._provider.manifest, request.bucket):
+                if not bucket.per:
+                    slot = await self._throttle.enter(account_id, bucket, name, lasts=self._slot_lasts, purpose=purpose)
+                    held.append((name, slot))
+                elif bucket.per < DAY:
+                    n = request.cost if bucket.by_cost else 1
+                    await self._throttle.spend(account_id, bucket, name, n, purpose=purpose)
+                else:
+                    await self._throttle.check(account_id, name)
+                    await self._budgets.spend(account_id, name, bucket, request.cost, purpose=purpose)
+            yield
+        finally:
+            for name, slot in held:
+                self._spawn(self._throttle.leave(account_id, name, slot))
 
     def _observe(self, request: Request, reply: Reply) -> None:
         known = self._provider.manifest.buckets
-        said = [left for left in self._provider.read_limits(request, reply) if left.bucket in known and left.per < DAY]
-        news = [left for left in said if self._throttle.is_news(self._account_id, left)]
+        said = [left for left in self._provider.read_limits(request, reply) if left.bucket in known]
+        account_id = self._account_id
+        news = [left for left in said if left.per < DAY and self._throttle.is_news(account_id, left)]
         if news:
-            self._spawn(self._throttle.observe(self._account_id, news))
+            self._spawn(self._throttle.observe(account_id, news))
+        for left in said:
+            if left.per >= DAY and self._budgets.is_news(account_id, left):
+                self._spawn(self._budgets.observe(account_id, left))
 
     def _limits_named(self, request: Request, error: RateLimited) -> Sequence[str]:
-        """Which limits a 429 is about: the end of a day's allowance stops everything, others what was spent from."""
-        return list(self._provider.manifest.buckets) if error.policy == "DAILY" else [request.bucket]
+        """Which limits a refusal is about: the one it names, else the one the request was sent under. A day's end, or a
+        refusal for a minute and more, stops the whole account: who goes on is banned."""
+        buckets = self._provider.manifest.buckets
+        if error.policy == "DAILY" or error.retry_after >= STOPS_ALL:
+            return list(buckets)
+        return [error.policy if error.policy is not None and error.policy in buckets else request.bucket]
 
     async def _ended(self, watched: bool, *, ok: bool) -> None:
         if watched:
             await self._breakers.record(self._account_id, ok)
         self._note(ok)
+
+
+def limits_of(manifest: Manifest, name: str) -> list[tuple[str, Bucket]]:
+    """The limits that a request of bucket `name` spends, in the order in which they are: slots, windows, budgets."""
+    spent = [
+        (other, bucket)
+        for other, bucket in manifest.buckets.items()
+        if other == name or name in bucket.spent_by or (bucket.per >= DAY and not bucket.spent_by)
+    ]
+    return sorted(spent, key=lambda one: one[1].per)

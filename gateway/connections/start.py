@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.connections import authorize, queries
 from gateway.connections.authorize import Started
+from gateway.connections.hosts import ForeignHost
 from gateway.connections.open import Connections
 from gateway.connections.providers import Registered
 from gateway.errors import Conflict, Invalid, NotFound
@@ -32,9 +33,9 @@ async def start(
     if registered is None:
         raise Invalid("body.provider", "is not a CRM this gateway knows")
     if not registered.ready:
-        raise Invalid(
-            "body.provider", f"is not set up here: GATEWAY_{provider.upper()}_CLIENT_ID and _SECRET are missing"
-        )
+        missing = " and ".join(registered.lacking)
+        guide = f"; see {registered.manifest.guide}" if registered.manifest.guide else ""
+        raise Invalid("body.provider", f"is not set up here: its operator has to set {missing}{guide}")
     auth_origin, token_origin = _hosts(registered, login_host)
     if connection_id is not None:
         found = await queries.with_account(session, who.tenant_id, connection_id)
@@ -70,7 +71,7 @@ def _hosts(registered: Registered, login_host: str | None) -> tuple[str, str]:
         return registered.auth_origin, registered.token_origin
     try:
         own = registered.sign_in_at(login_host)
-    except ValueError as wrong:
+    except ForeignHost as wrong:
         raise Invalid("body.login_host", str(wrong)) from None
     return own, own
 

@@ -30,11 +30,12 @@ class CrmAccount(Base):
 
 
 class DailyBudget(Base):
-    """Requests spent of a vendor's daily allowance."""
+    """What is spent of one of a vendor's daily allowances. `allowed`: its size, once the vendor has said it."""
 
     __tablename__ = "daily_budgets"
 
     account_id: Mapped[Id] = mapped_column(ForeignKey("crm_accounts.id"), primary_key=True)
+    name: Mapped[Text] = mapped_column(primary_key=True)  # of the bucket in the manifest
     day: Mapped[date] = mapped_column(primary_key=True)
     spent: Mapped[int] = mapped_column(default=0)
     allowed: Mapped[int | None]

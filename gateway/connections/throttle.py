@@ -2,14 +2,21 @@
 
 A limit is kept as what was sent within its window, not as a refilled bucket: vendors count rolling windows, and a
 bucket of N that refills at N per window lets 2 N through in one. It is kept in Redis, by Redis's clock, and corrected by
-what the vendor's answers say (others use the same account). Without Redis every process goes on at a fraction of the limit.
+what the vendor's answers say (others use the same account). What may be under way at once is kept as leases: one that is
+not given back, because its process died, ends by itself. Without Redis every process goes on at a fraction of the limit.
+Budgets of a day are rows (`budget.py`); here they can only be paused.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import random
+import secrets
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -25,6 +32,13 @@ Purpose = Literal["lookup", "delivery", "import", "connect"]
 ALONE = 8  # without Redis each process takes this part of a limit: there may be as many others
 _LEARNED_FOR = timedelta(hours=1)  # a limit that the vendor told us
 _LONGEST_PAUSE = timedelta(days=1)
+IN_A_ROW = timedelta(seconds=20)  # refused again this soon after a pause: that one was too short
+LONGEST_DOUBLED = timedelta(
+    minutes=1
+)  # pauses double up to here where the vendor does not say how long (Zoho, Pipedrive)
+SLOT_WAITS = timedelta(milliseconds=500)  # for one that is free, before whoever wants it is sent away
+_LOOKS_EVERY = timedelta(milliseconds=25)
+_FULL = -1
 
 _SPEND = """
 local at = redis.call('TIME')
@@ -32,7 +46,8 @@ local now = at[1] * 1000 + math.floor(at[2] / 1000)
 local paused = tonumber(redis.call('HGET', KEYS[2], 'paused_until') or '0')
 if paused > now then return paused - now end
 local limit = tonumber(redis.call('HGET', KEYS[2], 'limit') or ARGV[1])
-local per, reserve, n = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local per, n = tonumber(ARGV[2]), tonumber(ARGV[4])
+local reserve = math.floor(tonumber(ARGV[3]) * limit / tonumber(ARGV[1]))
 local room = limit - math.min(reserve, limit - 1)
 n = math.min(n, room)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - per)
@@ -64,24 +79,65 @@ redis.call('PEXPIRE', KEYS[2], math.max(per, tonumber(ARGV[4])))
 return unseen
 """
 
+_ENTER = """
+local at = redis.call('TIME')
+local now = at[1] * 1000 + math.floor(at[2] / 1000)
+local paused = tonumber(redis.call('HGET', KEYS[2], 'paused_until') or '0')
+if paused > now then return paused - now end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local limit = tonumber(ARGV[1])
+if redis.call('ZCARD', KEYS[1]) >= limit - math.min(tonumber(ARGV[2]), limit - 1) then return -1 end
+redis.call('ZADD', KEYS[1], now + ARGV[4], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[4]), redis.call('PTTL', KEYS[1])))
+return 0
+"""
+
+_CHECK = """
+local at = redis.call('TIME')
+local till = tonumber(redis.call('HGET', KEYS[1], 'paused_until') or '0')
+return till - at[1] * 1000 - math.floor(at[2] / 1000)
+"""
+
 _PAUSE = """
 local at = redis.call('TIME')
-local till = at[1] * 1000 + math.floor(at[2] / 1000) + tonumber(ARGV[1])
-if till > tonumber(redis.call('HGET', KEYS[1], 'paused_until') or '0') then
-  redis.call('HSET', KEYS[1], 'paused_until', till)
-  redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[1]), tonumber(ARGV[2])))
+local now = at[1] * 1000 + math.floor(at[2] / 1000)
+local wait, till = tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[1], 'paused_until') or '0')
+if till <= now then
+  local run = 0
+  if now - till < tonumber(ARGV[3]) then run = math.min(20, redis.call('HINCRBY', KEYS[1], 'refusals', 1)) end
+  redis.call('HSET', KEYS[1], 'refusals', run)
+  wait = math.max(wait, math.min(tonumber(ARGV[4]), wait * math.pow(2, run)))
+end
+if now + wait > till then
+  redis.call('HSET', KEYS[1], 'paused_until', now + wait)
+  redis.call('PEXPIRE', KEYS[1], math.max(wait, tonumber(ARGV[2])))
 end
 """
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one limit of an account stands. `per` zero: what may be under way at once. `resumes_in`: it is paused so long."""
+
+    name: str
+    limit: int
+    remaining: int
+    per: timedelta
+    resumes_in: timedelta | None = None
 
 
 class Throttle:
     """Spends the limits of accounts. One per process."""
 
     def __init__(self, redis: redis.Redis) -> None:
+        self._redis = redis
         self._spend = redis.register_script(_SPEND)
         self._observe = redis.register_script(_OBSERVE)
+        self._enter = redis.register_script(_ENTER)
+        self._check = redis.register_script(_CHECK)
         self._pause = redis.register_script(_PAUSE)
         self._alone: dict[tuple[str, str], deque[float]] = {}
+        self._inside_alone: Counter[tuple[str, str]] = Counter()
         self._known: dict[tuple[str, str], int] = {}
         self._away = False
 
@@ -102,11 +158,78 @@ class Throttle:
             self._is_away(True)
             wait = self._spend_alone(account_id, bucket, name, n)
         if wait > 0:
-            raise RateLimited(
-                "this CRM account's own rate limit is used up for the moment",
-                retry_after=timedelta(milliseconds=wait),
-                policy=name,
-            )
+            raise _limited(name, timedelta(milliseconds=wait))
+
+    async def enter(
+        self, account_id: str, bucket: Bucket, name: str, *, lasts: timedelta, purpose: Purpose = "delivery"
+    ) -> str:
+        """Take one of the slots of a limit on what is under way, waiting a moment for one; to be given to `leave`.
+
+        lasts  the longest a request may take: then the slot is free again, whatever became of its holder.
+        Raises `RateLimited` when none becomes free.
+        """
+        slot, reserve = secrets.token_hex(8), 0 if purpose == "lookup" else bucket.reserve
+        give_up_at = time.monotonic() + SLOT_WAITS.total_seconds()
+        while True:
+            try:
+                arguments = [bucket.limit, reserve, slot, _ms(lasts)]
+                wait = int(await self._enter(keys=_keys(account_id, name), args=arguments))
+                self._is_away(False)
+            except (RedisError, OSError):
+                self._is_away(True)
+                if self._inside_alone[account_id, name] < max(1, bucket.limit // ALONE):
+                    self._inside_alone[account_id, name] += 1
+                    return ""
+                wait = _FULL
+            if wait == 0:
+                return slot
+            if wait != _FULL:
+                raise _limited(name, timedelta(milliseconds=wait))
+            if time.monotonic() >= give_up_at:
+                raise _limited(name, SLOT_WAITS * random.uniform(0.5, 1.0))
+            await asyncio.sleep(_LOOKS_EVERY.total_seconds() * random.uniform(0.5, 1.5))
+
+    async def leave(self, account_id: str, name: str, slot: str) -> None:
+        """Give a slot back: the answer is in, or will not come."""
+        if not slot:
+            self._inside_alone[account_id, name] -= 1
+            return
+        with contextlib.suppress(RedisError, OSError):  # it ends by itself
+            await self._redis.zrem(_keys(account_id, name)[0], slot)
+
+    async def check(self, account_id: str, name: str) -> None:
+        """Raise `RateLimited` while this limit is paused, and take nothing of it."""
+        try:
+            wait = int(await self._check(keys=[_keys(account_id, name)[1]]))
+            self._is_away(False)
+        except (RedisError, OSError):
+            self._is_away(True)
+            return
+        if wait > 0:
+            raise _limited(name, timedelta(milliseconds=wait))
+
+    async def standing(self, asked: Sequence[tuple[str, str, Bucket]]) -> Mapping[tuple[str, str], Standing]:
+        """How limits stand, by (account, name); of budgets, that they are paused. Nothing while Redis is away."""
+        try:
+            seconds, micros = await self._redis.time()
+            now = seconds * 1000 + micros // 1000
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for account_id, name, bucket in asked:
+                    sent, known = _keys(account_id, name)
+                    pipe.zcount(sent, f"({now - (_ms(bucket.per) if bucket.per else 0)}", "+inf")
+                    pipe.hmget(known, "limit", "paused_until")
+                told = await pipe.execute()
+        except (RedisError, OSError):
+            self._is_away(True)
+            return {}
+        found = {}
+        for place, (account_id, name, bucket) in enumerate(asked):
+            used, (learned, paused) = told[2 * place], told[2 * place + 1]
+            limit, left = int(learned or bucket.limit), int(paused or 0) - now
+            resumes_in = timedelta(milliseconds=left) if left > 0 else None
+            remaining = 0 if resumes_in else max(0, limit - used)
+            found[account_id, name] = Standing(name, limit, remaining, bucket.per, resumes_in)
+        return found
 
     async def observe(self, account_id: str, said: Sequence[Left]) -> None:
         """Believe what an answer's headers said: the account's true limit, and requests that others sent."""
@@ -125,12 +248,14 @@ class Throttle:
         return self._known.get((account_id, left.bucket)) != left.limit or left.remaining * 4 < left.limit
 
     async def pause(self, account_id: str, names: Sequence[str], wait: timedelta) -> None:
-        """Nothing is sent under these limits for `wait` (a 429), by anybody; an earlier, longer pause stays."""
+        """Nothing is sent under these limits for `wait` (a 429), by anybody; an earlier, longer pause stays.
+
+        Where the first request after a pause is refused again, the next pause is twice as long, up to a minute.
+        """
+        times = [_ms(one) for one in (min(wait, _LONGEST_PAUSE), _LEARNED_FOR, IN_A_ROW, LONGEST_DOUBLED)]
         for name in names:
             try:
-                await self._pause(
-                    keys=[_keys(account_id, name)[1]], args=[_ms(min(wait, _LONGEST_PAUSE)), _ms(_LEARNED_FOR)]
-                )
+                await self._pause(keys=[_keys(account_id, name)[1]], args=times)
             except (RedisError, OSError):
                 self._is_away(True)
 
@@ -152,6 +277,11 @@ class Throttle:
             return max(1, int((sent[n - (room - len(sent)) - 1] + per - now) * 1000))
         sent.extend([now] * n)
         return 0
+
+
+def _limited(name: str, wait: timedelta) -> RateLimited:
+    reason = "this CRM account's own rate limit is used up for the moment"
+    return RateLimited(reason, retry_after=wait, policy=name)
 
 
 def _keys(account_id: str, name: str) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+import msgspec
 from sqlalchemy import ColumnElement, Interval, and_, case, literal, or_, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +27,7 @@ from connectors.errors import ConnectorError, ReconnectNeeded, Unavailable
 from connectors.tokens import Token
 from gateway.connections import queries
 from gateway.connections.health import State
+from gateway.connections.hosts import ForeignHost
 from gateway.connections.providers import Providers, Registered
 from gateway.connections.tables import Connection
 from gateway.db.base import TenantId, UtcTime
@@ -37,9 +39,18 @@ LEASE = timedelta(seconds=30)  # longer than a token endpoint may take: OAuth's 
 KEPT = timedelta(seconds=60)  # an opened token stays in memory this long at most
 MARGIN = timedelta(seconds=30)  # a token with less left than this is not handed out: the request needs time too
 STORE_AGAIN = (timedelta(milliseconds=200), timedelta(seconds=1), timedelta(seconds=4))  # all of it within the lease
-UNKNOWN_LIFETIME = timedelta(minutes=15)  # where a vendor does not say
+UNKNOWN_LIFETIME = timedelta(minutes=15)  # where neither a vendor nor its manifest says
+IDLE_PART = 4  # a grant that ends of idleness is renewed in this part of the time it has
 LONGEST_COOL_DOWN = timedelta(minutes=1)
 _LONGEST_WISH = timedelta(hours=1)  # of a Retry-After
+
+
+@dataclass(frozen=True)
+class Access:
+    """A token that works now, and where: the address may move with it (Salesforce's `instance_url`)."""
+
+    token: str = field(repr=False)
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class _Held:
     connection_id: str
     provider: str
     token_origin: str
+    api_origin: str
     seen: int
     fence: int
     failures: int
@@ -68,23 +80,27 @@ class Tokens:
         self._keyring = keyring
         self._providers = providers
         self._lease = lease
-        self._kept: dict[tuple[TenantId, str], tuple[float, str]] = {}
-        self._flights: dict[tuple[TenantId, str], asyncio.Task[str]] = {}
+        self._kept: dict[tuple[TenantId, str], tuple[float, Access]] = {}
+        self._flights: dict[tuple[TenantId, str], asyncio.Task[Access]] = {}
 
     async def token(self, tenant_id: TenantId, connection_id: str, *, refused: str | None = None) -> str:
-        """An access token with time left on it.
+        """The token of `access`."""
+        return (await self.access(tenant_id, connection_id, refused=refused)).token
+
+    async def access(self, tenant_id: TenantId, connection_id: str, *, refused: str | None = None) -> Access:
+        """An access token with time left on it, and where it is good.
 
         refused  the token the vendor has just answered 401 to: anything but that one.
         Raises `ReconnectNeeded` when the grant is gone, `Unavailable` while it cannot be renewed.
         """
         which = (tenant_id, connection_id)
-        until, kept = self._kept.get(which, (0.0, ""))
-        if until > time.monotonic() and kept != refused:
+        until, kept = self._kept.get(which, (0.0, None))
+        if kept is not None and until > time.monotonic() and kept.token != refused:
             return kept
         while (flight := self._flights.get(which)) is not None:
-            token = await asyncio.shield(flight)
-            if token != refused:
-                return token
+            found = await asyncio.shield(flight)
+            if found.token != refused:
+                return found
         return await self._fly(which, lambda: self._fetch(tenant_id, connection_id, refused))
 
     async def refresh_due(self, tenant_id: TenantId, connection_id: str) -> None:
@@ -124,12 +140,12 @@ class Tokens:
         """Drop what is in memory, after a disconnect or a reconnect in this process; others follow within a minute."""
         self._kept.pop((tenant_id, connection_id), None)
 
-    async def _fly(self, which: tuple[TenantId, str], work: Callable[[], Coroutine[Any, Any, str]]) -> str:
+    async def _fly(self, which: tuple[TenantId, str], work: Callable[[], Coroutine[Any, Any, Access]]) -> Access:
         """Run `work` as the one flight of this connection: it goes on when whoever asked first gives up."""
         flight = asyncio.create_task(work())
         self._flights[which] = flight
 
-        def landed(done: asyncio.Task[str]) -> None:
+        def landed(done: asyncio.Task[Access]) -> None:
             self._flights.pop(which, None)
             if not done.cancelled():
                 done.exception()  # seen here, in case nobody waits any more
@@ -137,7 +153,7 @@ class Tokens:
         flight.add_done_callback(landed)
         return await asyncio.shield(flight)
 
-    async def _fetch(self, tenant_id: TenantId, connection_id: str, refused: str | None) -> str:
+    async def _fetch(self, tenant_id: TenantId, connection_id: str, refused: str | None) -> Access:
         row = await self._row(tenant_id, connection_id)
         if row is None or row.state != State.ACTIVE:
             _not_active(row)
@@ -149,24 +165,29 @@ class Tokens:
             return await self._renew(tenant_id, connection_id, row.token_version)
         except Unavailable:
             if token and token != refused and left > timedelta(0):
-                return token  # the last seconds of the old one are better than nothing
+                return self._access(row, token)  # the last seconds of the old one are better than nothing
             raise
 
-    async def _renew(self, tenant_id: TenantId, connection_id: str, seen: int) -> str:
+    async def _renew(self, tenant_id: TenantId, connection_id: str, seen: int) -> Access:
         """What comes after the grant of version `seen`: renewed here, or by whoever holds the lease."""
         give_up_at = time.monotonic() + 2 * self._lease.total_seconds()
         wait = 0.02
         while True:
             held = await self._claim(tenant_id, connection_id, seen)
-            if held is not None and (token := await self._exchange(held)) is not None:
-                return token
+            if held is not None and (renewed := await self._exchange(held)) is not None:
+                return renewed
             row = await self._row(tenant_id, connection_id)
             if row is None or row.state != State.ACTIVE:
                 _not_active(row)
             if row.token_version != seen:
                 return self._keep(row, await self._opened(row, "access_token"))
             if row.refresh_not_before is not None and (cooling := row.refresh_not_before - utc_now()) > timedelta(0):
-                raise Unavailable("the CRM's sign-in is in trouble; we ask it again soon", retry_after=cooling)
+                trouble = (
+                    "the CRM's sign-in is in trouble"
+                    if row.refresh_failures
+                    else "the CRM refuses a token it just gave"
+                )
+                raise Unavailable(f"{trouble}; we ask again soon", retry_after=cooling)
             if time.monotonic() > give_up_at:
                 raise Unavailable("the grant is being renewed elsewhere and that takes too long")
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
@@ -197,6 +218,7 @@ class Tokens:
             connection_id=connection_id,
             provider=row.provider,
             token_origin=row.token_origin,
+            api_origin=row.api_origin,
             seen=seen,
             fence=row.refresh_fence,
             failures=row.refresh_failures,
@@ -204,7 +226,7 @@ class Tokens:
             extra=json.loads(await self._opened(row, "grant_extra") or "{}"),
         )
 
-    async def _exchange(self, held: _Held) -> str | None:
+    async def _exchange(self, held: _Held) -> Access | None:
         """Renew under the lease; None when the row has to be looked at again."""
         if not held.refresh_token:
             await self._lost(held, "the CRM gave no way to renew its permission")
@@ -217,7 +239,7 @@ class Tokens:
             await self._lost(held, gone.reason)
             return None
         except ConnectorError as error:
-            await self._cool_down(held, error)
+            await self._cool_down(held, error, floor=registered.manifest.refresh_floor)
             return None
         for wait in (*STORE_AGAIN, None):
             try:
@@ -234,15 +256,18 @@ class Tokens:
                 await asyncio.sleep(wait.total_seconds())
         return None
 
-    async def _store(self, held: _Held, registered: Registered, granted: Token, asked_at: datetime) -> str | None:
+    async def _store(self, held: _Held, registered: Registered, granted: Token, asked_at: datetime) -> Access | None:
         """Commit a new grant, unless another one was stored meanwhile: then that one is used."""
         keys = await self._keyring.of(held.tenant_id)
+        granted, api_origin = _placed(held, registered, granted)
         values = grant_values(keys, held.connection_id, granted, registered.manifest, asked_at, extra=held.extra)
+        values["api_origin"] = api_origin
         if granted.scopes:
             values |= {"scopes": list(granted.scopes), "missing_scopes": missing(registered, granted.scopes)}
         # A process that was frozen between the exchange and here may find itself declared gone: it knows better.
         revived = Connection.state == State.RECONNECT_NEEDED
         async with self._db.transaction(held.tenant_id) as session:
+            values["refresh_not_before"] = _in(session, registered.manifest.refresh_floor)
             stored = await session.execute(
                 update(Connection)
                 .where(_same_grant(held), Connection.disconnected_at.is_(None))
@@ -257,8 +282,9 @@ class Tokens:
             kept = stored.scalar_one_or_none() is not None
         if not kept:
             return None
-        self._kept[held.tenant_id, held.connection_id] = _until(values["token_expires_at"]), granted.access_token
-        return granted.access_token
+        access = Access(granted.access_token, registered.app.api_url or api_origin)
+        self._kept[held.tenant_id, held.connection_id] = _until(values["token_expires_at"]), access
+        return access
 
     async def _lost(self, held: _Held, reason: str) -> None:
         """The vendor says that the grant is gone. A lost race is no revocation: only an unchanged row is believed."""
@@ -272,9 +298,9 @@ class Tokens:
         self.forget(held.tenant_id, held.connection_id)
         log.warning("connection needs a new sign-in", connection_id=held.connection_id)
 
-    async def _cool_down(self, held: _Held, error: ConnectorError) -> None:
+    async def _cool_down(self, held: _Held, error: ConnectorError, *, floor: timedelta) -> None:
         """Nobody asks the token endpoint again before some time has passed; the grant itself is not doubted."""
-        wait = cool_down(held.failures, wish=getattr(error, "retry_after", None), roll=random.random())
+        wait = max(floor, cool_down(held.failures, wish=getattr(error, "retry_after", None), roll=random.random()))
         async with self._db.transaction(held.tenant_id) as session:
             await session.execute(
                 update(Connection)
@@ -299,12 +325,16 @@ class Tokens:
         keys = await self._keyring.of(TenantId(row.tenant_id))
         return keys.open(sealed, "connections", column, row.id).decode()
 
-    def _keep(self, row: Connection, token: str) -> str:
+    def _keep(self, row: Connection, token: str) -> Access:
         now = time.monotonic()
         for other in [which for which, (until, _) in self._kept.items() if until <= now]:
             del self._kept[other]
-        self._kept[TenantId(row.tenant_id), row.id] = _until(row.token_expires_at), token
-        return token
+        access = self._access(row, token)
+        self._kept[TenantId(row.tenant_id), row.id] = _until(row.token_expires_at), access
+        return access
+
+    def _access(self, row: Connection, token: str) -> Access:
+        return Access(token, self._providers.of(row.provider).app.api_url or row.api_origin)
 
 
 def grant_values(
@@ -321,7 +351,7 @@ def grant_values(
     asked_at  when the vendor was asked: a lifetime counted from then is never too long.
     extra     what earlier answers said: a renewal often leaves half of it out (Salesforce's `instance_url`).
     """
-    lifetime = granted.expires_in or UNKNOWN_LIFETIME
+    lifetime = granted.expires_in or manifest.assumed_life or UNKNOWN_LIFETIME
     values: dict[str, Any] = {
         "access_token": keys.seal(granted.access_token.encode(), "connections", "access_token", connection_id),
         "grant_extra": keys.seal(
@@ -329,7 +359,7 @@ def grant_values(
         ),
         "token_expires_at": asked_at + lifetime,
         "token_version": Connection.token_version + 1,
-        "refresh_due_at": asked_at + renew_after(lifetime, manifest.refresh_ahead, roll=random.random()),
+        "refresh_due_at": asked_at + renew_after(lifetime, manifest, roll=random.random()),
         "refresh_lease_until": None,
         "refresh_not_before": None,
         "refresh_failures": 0,
@@ -341,10 +371,12 @@ def grant_values(
     return values
 
 
-def renew_after(lifetime: timedelta, ahead: timedelta, *, roll: float) -> timedelta:
-    """When to renew, counted from the grant: `ahead` of the end and up to a fifth of that earlier, so that connections
-    made together are not renewed together; half-way at the earliest."""
-    return max(lifetime - ahead * (1 + 0.2 * roll), lifetime / 2)
+def renew_after(lifetime: timedelta, manifest: Manifest, *, roll: float) -> timedelta:
+    """When to renew, counted from the grant: `refresh_ahead` of the token's end and up to a fifth of that earlier, so
+    that connections made together are not renewed together; half-way at the earliest. Long before the grant itself
+    ends of idleness, however long a token lasts."""
+    due = max(lifetime - manifest.refresh_ahead * (1 + 0.2 * roll), lifetime / 2)
+    return due if manifest.idle_life is None else min(due, manifest.idle_life / IDLE_PART)
 
 
 def cool_down(failures: int, *, wish: timedelta | None, roll: float) -> timedelta:
@@ -359,8 +391,20 @@ def cool_down(failures: int, *, wish: timedelta | None, roll: float) -> timedelt
 
 
 def missing(registered: Registered, granted: tuple[str, ...]) -> list[str]:
-    """Scopes we asked for and did not get."""
-    return [scope for scope in registered.wanted_scopes if scope not in granted]
+    """Scopes we asked for and did not get; vendors do not all write them as they were asked for."""
+    got = {scope.casefold() for scope in granted}
+    return [scope for scope in registered.wanted_scopes if scope.casefold() not in got]
+
+
+def _placed(held: _Held, registered: Registered, granted: Token) -> tuple[Token, str]:
+    """A renewed grant and where its API is now. An address that is not the vendor's is neither used nor kept, but the
+    grant is: the refresh token in it may be the only good one."""
+    try:
+        return granted, registered.api_origin_of(granted, token_origin=held.token_origin, otherwise=held.api_origin)
+    except ForeignHost as foreign:
+        log.error("a renewed grant named a foreign host", connection_id=held.connection_id, why=str(foreign))
+    known = {name: value for name, value in granted.extra.items() if name != registered.manifest.origin_field}
+    return msgspec.structs.replace(granted, extra=known), held.api_origin
 
 
 def _same_grant(held: _Held) -> ColumnElement[bool]:

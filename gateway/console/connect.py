@@ -45,7 +45,7 @@ async def approve_page(request: Request, secret: str, now: Now) -> Response:
     return await page(
         request,
         "approve.html",
-        form_targets=targets(flow.auth_origin),
+        form_targets=targets(registered, flow.auth_origin),
         crm=registered.manifest.name,
         tenant=tenant,
         flow=flow,
@@ -74,11 +74,14 @@ async def approve(request: Request, secret: str, now: Now) -> Response:
 async def callback(request: Request, provider: str, now: Now) -> Response:
     """The vendor sends the browser back. What it says is believed only for the flow that this browser approved."""
     parts = parts_of(request)
+    known = parts.connections.providers.get(provider)
+    names_server = known.manifest.callback_host if known is not None else ""
     said = Callback(
         code=_once(request, "code"),
         state=_once(request, "state"),
         error=_once(request, "error"),
         issuer=_once(request, "iss"),
+        server=_once(request, names_server) if names_server else "",
     )
     async with parts.db.transaction() as session:
         taken = await authorize.take(session, said, provider=provider, cookies=request.cookies, now=now)
@@ -141,13 +144,15 @@ def to_vendor(parts: Parts, claimed: Claimed) -> Response:
     return see_other(address, f"{cookie}; Secure" if secure else cookie)
 
 
-def targets(auth_origin: str) -> tuple[str, ...]:
-    """Where a form that leads to `auth_origin` may end: vendors pass people on to regional hosts of the same family."""
+def targets(registered: Registered | None, auth_origin: str) -> tuple[str, ...]:
+    """Where a form that leads to `auth_origin` may end: vendors pass people on to regional hosts of the same family, and
+    to the others that the manifest names."""
     host = urlsplit(auth_origin).hostname or ""
     labels = host.split(".")
     if len(labels) < 3 or labels[-1].isdigit():
         return (auth_origin,)
-    return auth_origin, f"https://*.{'.'.join(labels[1:])}"
+    family = f"https://*.{'.'.join(labels[1:])}"
+    return auth_origin, family, *(registered.manifest.consent_hosts if registered is not None else ())
 
 
 def words(registered: Registered, scopes: list[str]) -> list[str]:

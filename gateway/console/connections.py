@@ -8,14 +8,16 @@ from fastapi import Form, Path, Request, Response
 
 from gateway.connections import disconnect, queries
 from gateway.connections.health import State
-from gateway.connections.routes import view
+from gateway.connections.hosts import as_typed
+from gateway.connections.limits import standing
+from gateway.connections.routes import is_live, view
 from gateway.connections.start import start
 from gateway.connections.tables import Connection, CrmAccount, OauthFlow
 from gateway.console import texts
 from gateway.console.connect import claim, targets, to_vendor, words
 from gateway.console.pages import HOME, new_router, page, parts_of, see_other
 from gateway.db.requests import Now
-from gateway.errors import Conflict, NotFound
+from gateway.errors import Conflict, Invalid, NotFound
 from gateway.tenants.access import Principal, check_csrf, page_session
 
 router = new_router()
@@ -31,11 +33,13 @@ async def connections_page(request: Request, who: Admin, now: Now) -> Response:
     async with parts.db.reading(who.tenant_id) as session:
         rows = await queries.listed(session, who.tenant_id, limit=_MOST)
     providers = parts.connections.providers.all()
-    origins = {origin for one in providers for origin in targets(one.auth_origin)}
-    origins |= {origin for row, _ in rows for origin in targets(row.auth_origin)}
+    providers_of = parts.connections.providers.get
+    origins = {origin for one in providers for origin in targets(one, one.auth_origin)}
+    origins |= {origin for row, _ in rows for origin in targets(providers_of(row.provider), row.auth_origin)}
+    limits = await standing(parts.connections, [(row.crm_account_id, row.provider) for row, _ in rows if is_live(row)])
     cards = []
     for row, account in rows:
-        if row.disconnected_at is not None:
+        if not is_live(row):
             continue
         registered = parts.connections.providers.get(row.provider)
         shown = view(row, account, now)
@@ -51,6 +55,7 @@ async def connections_page(request: Request, who: Admin, now: Now) -> Response:
                 "look": look,
                 "reason": shown.reason,
                 "since": row.connected_at,
+                "limits": [texts.how_it_stands(one) for one in limits.get(account.id, ())],
                 "missing": words(registered, row.missing_scopes) if registered is not None else row.missing_scopes,
                 "reconnect": state is State.RECONNECT_NEEDED or bool(row.missing_scopes),
                 "urgent": state is State.RECONNECT_NEEDED,
@@ -61,16 +66,33 @@ async def connections_page(request: Request, who: Admin, now: Now) -> Response:
         "connections.html",
         form_targets=tuple(sorted(origins)),
         cards=cards,
-        providers=[(one.manifest.slug, one.manifest.name, one.ready) for one in providers],
+        providers=[
+            {
+                "slug": one.manifest.slug,
+                "name": one.manifest.name,
+                "lacking": one.lacking,
+                "guide": one.manifest.guide,
+                "login_words": one.manifest.login_words if one.own_sign_in else "",
+            }
+            for one in providers
+        ],
     )
 
 
 @router.post(HOME)
 async def connect(
-    request: Request, who: Admin, now: Now, provider: Annotated[str, Form(max_length=40)] = ""
+    request: Request,
+    who: Admin,
+    now: Now,
+    provider: Annotated[str, Form(max_length=40)] = "",
+    login_host: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
-    """Start and approve in one: this browser is signed in, so nobody needs to be told who asks."""
-    return await _onward(request, who, now, provider=provider, connection_id=None)
+    """Start and approve in one: this browser is signed in, so nobody needs to be told who asks.
+
+    login_host  as people copy it from their browser: an address is taken for its host.
+    """
+    host = as_typed(login_host) or None
+    return await _onward(request, who, now, provider=provider, connection_id=None, login_host=host)
 
 
 @router.post(HOME + "/{connection_id}/reconnect")
@@ -95,11 +117,30 @@ async def end(request: Request, who: Admin, connection_id: ConnectionId) -> Resp
     return see_other(HOME)
 
 
-async def _onward(request: Request, who: Principal, now: Now, *, provider: str, connection_id: str | None) -> Response:
+async def _onward(
+    request: Request,
+    who: Principal,
+    now: Now,
+    *,
+    provider: str,
+    connection_id: str | None,
+    login_host: str | None = None,
+) -> Response:
     check_csrf(request, await request.form())
     parts = parts_of(request)
     async with parts.db.transaction(who.tenant_id) as session:
-        started = await start(parts.connections, session, who, provider=provider, connection_id=connection_id, now=now)
+        try:
+            started = await start(
+                parts.connections,
+                session,
+                who,
+                provider=provider,
+                connection_id=connection_id,
+                login_host=login_host,
+                now=now,
+            )
+        except Invalid as wrong:  # pages show sentences, not fields
+            raise Conflict(texts.cannot_start(parts.connections.providers.name_of(provider), wrong)) from None
         flow = await session.get_one(OauthFlow, (who.tenant_id, started.flow_id))
         claimed = await claim(parts, session, flow, now)
     if claimed is None:

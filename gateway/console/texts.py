@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from gateway.connections.authorize import Outcome, Refusal
 from gateway.connections.health import State
+from gateway.connections.throttle import Standing
+from gateway.errors import Invalid
 
 LANGUAGE = "en"
 
@@ -71,6 +74,11 @@ RESULTS: dict[Outcome, Result] = {
         "{crm} did not accept the sign-in. Nothing was connected.",
         "Start again. If it happens twice, ask whoever operates this gateway to check its app at {crm}.",
     ),
+    Outcome.FOREIGN_HOST: Result(
+        "Somebody else's address came back",
+        "The sign-in ended with an address that is not {crm}'s. Nothing was sent there, and nothing was connected.",
+        "Start again from your connections. If it happens twice, tell whoever operates this gateway.",
+    ),
     Outcome.NO_ANSWER: Result(
         "{crm} did not answer",
         "You did your part, but {crm} is having trouble right now. Nothing was connected.",
@@ -109,5 +117,30 @@ STATES: dict[State, tuple[str, str]] = {
     State.DISCONNECTED: ("Disconnected", "off"),
 }
 """Words, and how they are shown."""
+
+
+def cannot_start(crm: str, wrong: Invalid) -> str:
+    """Why a sign-in cannot even begin, as a sentence."""
+    reasons = "; ".join(error.reason for error in wrong.errors)
+    return f"{crm}: {reasons}." if reasons else f"{crm} cannot be connected like this."
+
+
+def how_it_stands(one: Standing) -> str:
+    """One rate limit: "search: 4 of 5 left, per second"."""
+    if one.resumes_in is not None:
+        return f"{one.name}: paused for {_in_words(one.resumes_in)}, because the CRM asked for it"
+    if not one.per:
+        return f"{one.name}: {one.limit - one.remaining:,} of {one.limit:,} under way at once"
+    per = "today" if one.per >= timedelta(days=1) else f"per {_in_words(one.per)}"
+    return f"{one.name}: {one.remaining:,} of {one.limit:,} left, {per}"
+
+
+def _in_words(span: timedelta) -> str:
+    seconds = max(1, round(span.total_seconds()))
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{round(seconds / length)} {unit}s"
+    return "second" if seconds == 1 else f"{seconds} seconds"
+
 
 PREPARING = ("Being prepared", "warn")

@@ -10,7 +10,8 @@ from tests.processes import PROJECT
 
 EXAMPLE = (PROJECT / ".env.example").read_text()
 LINE = re.compile(r"^#(?P<name>[A-Z][A-Z0-9_]+)=(?P<value>.*)$", re.MULTILINE)
-PROVIDERS = ("HUBSPOT",)
+PROVIDERS = ("HUBSPOT", "SALESFORCE", "PIPEDRIVE", "ZOHO")
+ONE_SECRET = {f"GATEWAY_{provider}_CLIENT_SECRETS" for provider in ("HUBSPOT", "SALESFORCE", "PIPEDRIVE")}
 COMPOSE_ALONE = {"OWNER_PASSWORD", "APP_PASSWORD", "REDIS_PASSWORD"}
 
 DOCUMENTED = {one["name"]: one["value"] for one in LINE.finditer(EXAMPLE)}
@@ -21,7 +22,7 @@ KNOWN = {f"GATEWAY_{field.upper()}" for field in Settings.model_fields} | {
 
 def test_every_setting_is_explained() -> None:
     """An operator finds in this one file whatever can be set."""
-    assert sorted(KNOWN - set(DOCUMENTED)) == [], "explain it in .env.example"
+    assert sorted(KNOWN - set(DOCUMENTED) - ONE_SECRET) == [], "explain it in .env.example"
 
 
 def test_nothing_is_explained_that_nobody_reads() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +11,8 @@ import msgspec
 from connectors.crm.hubspot.wire import Paging, is_true, read
 from connectors.crm.records import Account, Field, Option, Owner, Pipeline, Stage
 from connectors.request import Reply
+
+_DOMAIN = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 
 
 class _Details(msgspec.Struct, rename="camel"):
@@ -20,7 +24,7 @@ class _Details(msgspec.Struct, rename="camel"):
 
 
 def read_account(reply: Reply) -> Account:
-    """Recorded: account_info_details_200. It says no company name."""
+    """Recorded: account_info_details_200. It says no company name; `name_account` finds a better one."""
     said = read(reply, _Details)
     return Account(
         id=str(said.portal_id),
@@ -30,6 +34,17 @@ def read_account(reply: Reply) -> Account:
         currency=said.company_currency,
         ui_origin=f"https://{said.ui_domain}" if said.ui_domain else None,
     )
+
+
+def name_account(account: Account, said: Mapping[str, Any]) -> Account:
+    """The account by the domain it has in HubSpot, which its people know, unlike the number.
+
+    said  what introspecting the token answers: `hub_id`, `hub_domain`, the scopes (developers.hubspot.com, 2026-11).
+    """
+    domain = said.get("hub_domain")
+    if str(said.get("hub_id")) != account.id or not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
+        return account
+    return msgspec.structs.replace(account, name=f"{domain} ({account.id})")
 
 
 class _OwnerObject(msgspec.Struct, rename="camel"):

@@ -28,7 +28,7 @@ from gateway.settings import Settings
 from gateway.tenants.tables import Tenant
 
 AURORA, BOREALIS = 62515, 62516
-REDIRECT = "http://127.0.0.1:8000/oauth/callback/hubspot"
+REDIRECT = "http://127.0.0.1:8000/oauth/callback/"
 
 
 @dataclass
@@ -98,18 +98,23 @@ async def make_tenant(parts: Parts, name: str = "ACME SA") -> TenantId:
 
 
 async def approve(
-    parts: Parts, tenant_id: TenantId, *, connection_id: str | None = None, expected: str | None = None
+    parts: Parts,
+    tenant_id: TenantId,
+    *,
+    provider: str = "hubspot",
+    connection_id: str | None = None,
+    expected: str | None = None,
 ) -> Claimed:
     """A flow that was started and approved; what the browser holds then."""
-    registered = parts.connections.providers.of("hubspot")
+    registered = parts.connections.providers.of(provider)
     async with parts.db.transaction(tenant_id) as session:
         started = await authorize.start(
             session,
             tenant_id,
-            provider="hubspot",
+            provider=provider,
             auth_origin=registered.auth_origin,
             token_origin=registered.token_origin,
-            redirect_uri=REDIRECT,
+            redirect_uri=REDIRECT + provider,
             initiator="a test",
             now=utc_now(),
             connection_id=connection_id,
@@ -145,8 +150,9 @@ def cookies_of(claimed: Claimed) -> dict[str, str]:
 
 async def come_back(parts: Parts, claimed: Claimed, callback: Callback) -> Attached | Refusal:
     """The callback, as the page handles it."""
+    provider, cookies = claimed.flow.provider, cookies_of(claimed)
     async with parts.db.transaction() as session:
-        taken = await authorize.take(session, callback, provider="hubspot", cookies=cookies_of(claimed), now=utc_now())
+        taken = await authorize.take(session, callback, provider=provider, cookies=cookies, now=utc_now())
     if isinstance(taken, Refusal):
         return taken
     return await attach.complete(parts.connections, taken, callback)

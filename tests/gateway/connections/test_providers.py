@@ -15,7 +15,7 @@ SALESFORCE_LIKE = r"(?:[a-z0-9-]+\.){1,4}my\.salesforce\.com|test\.salesforce\.c
 
 def registered(app: App | None = None, *, hosts: str = SALESFORCE_LIKE) -> Registered:
     known = CATALOG["hubspot"]
-    manifest = msgspec.structs.replace(known.manifest, region_hosts=hosts)
+    manifest = msgspec.structs.replace(known.manifest, login_hosts=hosts)
     return Registered(
         dataclasses.replace(known, manifest=manifest), app or App(client_id="id", client_secret=SecretStr("s"))
     )
@@ -64,7 +64,7 @@ def test_an_operator_s_override_is_the_only_address() -> None:
         api_url="http://127.0.0.1:9001",
     )
     known = registered(app)
-    assert {known.auth_origin, known.token_origin, known.api_origin} == {"http://127.0.0.1:9001"}
+    assert {known.auth_origin, known.token_origin} == {"http://127.0.0.1:9001"}
     with pytest.raises(ValueError, match="operator"):
         known.sign_in_at("acme.my.salesforce.com")
 

@@ -1,6 +1,7 @@
 """The rate limits of an account: exact over any window, shared by all processes, the caller first."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import cast
@@ -12,7 +13,8 @@ import redis.asyncio as redis
 from connectors.crm.port import Bucket, Left
 from connectors.errors import RateLimited
 from gateway import bell
-from gateway.connections.throttle import ALONE, Throttle
+from gateway.connections import throttle as module
+from gateway.connections.throttle import ALONE, Purpose, Standing, Throttle
 from gateway.settings import Settings
 
 SECOND = timedelta(seconds=1)
@@ -145,3 +147,114 @@ async def test_without_redis_it_goes_on_slowly() -> None:
     await throttle.observe("ac_1", [Left(bucket="search", limit=5, remaining=1, per=SECOND)])
     await throttle.pause("ac_1", ["search"], SECOND)
     await away.aclose()
+
+
+# ── what may be under way at once ───────────────────────────────────────────────────────────────────────────────────
+
+AT_ONCE = Bucket(limit=4, per=timedelta(0), reserve=1)
+LASTS = timedelta(seconds=30)
+
+
+async def entered(throttle: Throttle, times: int, *, purpose: Purpose = "delivery", **more: timedelta) -> list[str]:
+    """The slots that `times` tries were given."""
+    slots = []
+    for _ in range(times):
+        with contextlib.suppress(RateLimited):
+            slots.append(await throttle.enter("ac_1", AT_ONCE, "api", purpose=purpose, **{"lasts": LASTS, **more}))
+    return slots
+
+
+async def test_only_so_many_are_under_way_over_all_processes_and_one_slot_is_the_caller_s(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zoho answers 429 to the sixth call at once, in its free edition, and says nothing about how long to wait."""
+    monkeypatch.setattr(module, "SLOT_WAITS", timedelta(0))
+    here, there = Throttle(store), Throttle(store)
+    slots = await entered(here, 2) + await entered(there, 4)
+    assert len(slots) == 3
+    (mine,) = await entered(here, 2, purpose="lookup")
+    await there.leave("ac_1", "api", mine)  # by whichever process
+    await here.leave("ac_1", "api", slots[0])
+    assert len(await entered(there, 3)) == 1
+
+
+async def test_who_finds_no_slot_waits_a_moment_for_one(store: redis.Redis) -> None:
+    throttle = Throttle(store)
+    slots = await entered(throttle, 3)
+    waiting = asyncio.create_task(throttle.enter("ac_1", AT_ONCE, "api", lasts=LASTS))
+    await asyncio.sleep(0)
+    await throttle.leave("ac_1", "api", slots[0])
+    assert await waiting
+
+
+async def test_a_slot_whose_holder_died_is_free_again_by_itself(store: redis.Redis) -> None:
+    throttle = Throttle(store)
+    assert len(await entered(throttle, 3, lasts=timedelta(milliseconds=60))) == 3
+    assert len(await entered(throttle, 3)) == 3  # each waited for one
+
+
+async def test_without_redis_a_process_keeps_to_a_part_of_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOT_WAITS", timedelta(0))
+    away = bell.connect(Settings(redis_url="redis://127.0.0.1:1/0"))
+    throttle = Throttle(away)
+    (slot,) = await entered(throttle, 3)
+    await throttle.leave("ac_1", "api", slot)
+    assert len(await entered(throttle, 1)) == 1
+    await throttle.check("ac_1", "api")
+    assert await throttle.standing([("ac_1", "api", AT_ONCE)]) == {}
+    await away.aclose()
+
+
+# ── pauses ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_paused_limit_lets_nothing_in_of_any_kind(store: redis.Redis) -> None:
+    throttle = Throttle(store)
+    await throttle.check("ac_1", "api")
+    await throttle.pause("ac_1", ["api"], timedelta(seconds=30))
+    for ask in (
+        throttle.check("ac_1", "api"),
+        throttle.enter("ac_1", AT_ONCE, "api", lasts=LASTS),
+        throttle.spend("ac_1", SEARCH, "api"),
+    ):
+        with pytest.raises(RateLimited) as paused:
+            await ask
+        assert paused.value.retry_after > timedelta(seconds=25)
+
+
+async def test_who_is_refused_again_right_after_a_pause_waits_twice_as_long(store: redis.Redis) -> None:
+    """Zoho and Pipedrive do not say how long; asking every second for an hour ends in a ban."""
+    throttle, least = Throttle(store), timedelta(milliseconds=40)
+
+    async def pause() -> float:
+        await throttle.pause("ac_1", ["api"], least)
+        await throttle.pause("ac_1", ["api"], least)  # a straggler that was under way says the same: counted once
+        standing = (await throttle.standing([("ac_1", "api", SEARCH)]))["ac_1", "api"]
+        assert standing.resumes_in is not None
+        await asyncio.sleep(standing.resumes_in.total_seconds() + 0.002)
+        return standing.resumes_in / least
+
+    waits = [await pause() for _ in range(4)]
+    assert [0.5 < wait <= most * 1.1 for wait, most in zip(waits, (1, 2, 4, 8), strict=True)] == [True] * 4
+    assert waits[3] > 4
+
+
+async def test_how_limits_stand_can_be_told(store: redis.Redis) -> None:
+    throttle, window = Throttle(store), Bucket(limit=10, per=timedelta(seconds=30))
+    await throttle.spend("ac_1", window, "burst", 3)
+    await entered(throttle, 1)
+    asked = [("ac_1", "burst", window), ("ac_1", "api", AT_ONCE), ("ac_2", "burst", window)]
+    told = await throttle.standing(asked)
+    assert told["ac_1", "burst"] == Standing("burst", 10, 7, timedelta(seconds=30))
+    assert told["ac_1", "api"] == Standing("api", 4, 3, timedelta(0))
+    assert told["ac_2", "burst"].remaining == 10
+    await throttle.observe("ac_2", [Left(bucket="burst", limit=20, remaining=5, per=timedelta(seconds=30))])
+    assert (await throttle.standing(asked))["ac_2", "burst"] == Standing("burst", 20, 5, timedelta(seconds=30))
+
+
+async def test_the_reserve_is_a_part_of_the_true_limit(store: redis.Redis) -> None:
+    """An account whose plan allows a tenth must not find all of it reserved."""
+    throttle, bucket = Throttle(store), Bucket(limit=100, per=timedelta(seconds=30), reserve=20)
+    await throttle.observe("ac_1", [Left(bucket="search", limit=10, remaining=10, per=timedelta(seconds=30))])
+    assert await spent(throttle, bucket, 20) == 8
+    assert await spent(throttle, bucket, 20, purpose="lookup") == 2

@@ -8,17 +8,19 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from connectors.crm.hubspot.manifest import MANIFEST
 from connectors.errors import ReconnectNeeded, Unavailable
 from connectors.sandbox.faults import Kind
 from gateway.connections import queries
 from gateway.connections import tokens as module
 from gateway.connections.health import State
-from gateway.connections.tokens import MARGIN, Tokens, cool_down, renew_after
+from gateway.connections.tokens import MARGIN, Access, Tokens, cool_down, renew_after
 from gateway.db.base import TenantId
 from gateway.db.engine import utc_now
 from gateway.parts import Parts
@@ -201,7 +203,7 @@ async def test_a_new_grant_outlives_a_moment_without_database(
     tokens = fresh(parts)
     store, tries = tokens._store, 0
 
-    async def away_once(*given: Any) -> str | None:
+    async def away_once(*given: Any) -> Access | None:
         nonlocal tries
         tries += 1
         if tries == 1:
@@ -464,8 +466,16 @@ async def test_fifty_callers_in_four_processes_make_one_exchange(
 @given(st.floats(0, 1), st.integers(1, 86_400), st.integers(0, 7_200))
 def test_a_token_is_renewed_in_its_second_half_and_before_its_end(roll: float, lifetime_s: int, ahead_s: int) -> None:
     lifetime, ahead = timedelta(seconds=lifetime_s), timedelta(seconds=ahead_s)
-    after = renew_after(lifetime, ahead, roll=roll)
+    after = renew_after(lifetime, msgspec.structs.replace(MANIFEST, refresh_ahead=ahead), roll=roll)
     assert lifetime / 2 <= after <= lifetime
+
+
+def test_a_grant_that_ends_of_idleness_is_renewed_long_before_however_long_its_token_lasts() -> None:
+    """Pipedrive: sixty days without use, and the tenant has to sign in again."""
+    idle = msgspec.structs.replace(MANIFEST, idle_life=timedelta(days=60))
+    for roll in (0.0, 1.0):
+        assert renew_after(timedelta(days=3650), idle, roll=roll) == timedelta(days=15)
+        assert renew_after(timedelta(hours=1), idle, roll=roll) < timedelta(hours=1)
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_everything_that_can_happen_has_words() -> None:
     ],
 )
 def test_forms_may_lead_to_the_vendor_and_nowhere_else(origin: str, allowed: tuple[str, ...]) -> None:
-    assert targets(origin) == allowed
+    assert targets(None, origin) == allowed
 
 
 def test_times_are_where_the_tenant_is() -> None:
