@@ -50,6 +50,7 @@ async def parts(settings: Settings, *, providers: Providers | None = None) -> As
         keyring = Keyring(db, keks)
         connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis, providers=providers)
         finder = Finder(settings=settings, db=db, keyring=keyring, redis=redis, connections=connections)
+        connections.when_ended(finder.forget_everyone)
         intake = Intake(settings=settings, db=db, keyring=keyring)
         try:
             yield Parts(settings, db, keyring, redis, rings, connections, finder, intake)

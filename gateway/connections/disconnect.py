@@ -34,6 +34,7 @@ async def end(connections: Connections, tenant_id: TenantId, connection_id: str)
         row.state, row.disconnected_at, row.paused_at = State.DISCONNECTED, now, now
         row.reason, row.refresh_due_at, row.refresh_failures = "this CRM was disconnected", now + AGAIN, 0
     connections.forget(tenant_id, connection_id)
+    await connections.ended(tenant_id)
     log.info("connection ended", connection_id=connection_id)
     await revoke(connections, tenant_id, connection_id)
     return True

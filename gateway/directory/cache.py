@@ -252,6 +252,22 @@ class CallerCache:
             pipe.delete(claim_key(tenant_id, index))
             return bool((await pipe.execute())[0])
 
+    async def forget_everyone(self, tenant_id: TenantId) -> None:
+        """Drop every value of the tenant, and whatever searches under way would store: one of its CRMs was taken away.
+
+        Goes through all keys of Redis, in pieces: for what happens rarely. Raises `RedisError` when Redis is away.
+        """
+        kinds = (value_key(tenant_id, b""), claim_key(tenant_id, b""))
+        piece: list[bytes] = []
+        async for key in self._redis.scan_iter(match=f"gw:caller*:{tenant_id}:*", count=1000):
+            if key.decode().startswith(kinds):
+                piece.append(key)
+            if len(piece) == 500:
+                await self._redis.unlink(*piece)
+                piece = []
+        if piece:
+            await self._redis.unlink(*piece)
+
     async def note_written(self, keys: TenantKeys, index: bytes, record: str) -> None:
         """Remember for a while that `record` ("connection/kind/id") holds this number: search does not know it yet."""
         key = written_key(keys.tenant_id, index)

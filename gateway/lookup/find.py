@@ -270,6 +270,14 @@ class Finder:
         self._flights.disown(keys, index)
         await self._cache.forget(tenant_id, index)
 
+    async def forget_everyone(self, tenant_id: TenantId) -> None:
+        """One of the tenant's CRMs was taken away: nobody is answered from what it said, in no process.
+
+        Raises `RedisError` when Redis is away: what is kept there is wrong now, and the caller has to try again.
+        """
+        self._flights.disown_all(tenant_id)
+        await self._cache.forget_everyone(tenant_id)
+
     async def remember_written(
         self, tenant_id: TenantId, e164: str, *, connection_id: str, kind: str, record_id: str
     ) -> None:

@@ -110,6 +110,11 @@ class Flights:
         """Whoever asks from now on starts anew; who waits for the search under way still gets its answer."""
         self._flights.pop(value_key(keys.tenant_id, index), None)
 
+    def disown_all(self, tenant_id: TenantId) -> None:
+        """The same for every number of a tenant."""
+        mine = value_key(tenant_id, b"")
+        self._flights = {key: flight for key, flight in self._flights.items() if not key.startswith(mine)}
+
     async def close(self) -> None:
         """End what is under way. Cancelled again until it is: drivers swallow a cancellation now and then."""
         while self._every:
