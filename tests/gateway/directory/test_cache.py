@@ -168,6 +168,31 @@ async def test_what_one_turn_asks_is_one_read() -> None:
     assert [sorted(keys) for keys in redis.asked] == [["k0", "k1", "k2", "marker"]]
 
 
+async def test_everybody_of_one_tenant_is_forgotten_and_nobody_else(redis: Redis) -> None:
+    """A CRM was disconnected: what it said about people is no longer ours to say."""
+    cache, mine, theirs = CallerCache(Reach(redis)), tenant("tn_a"), tenant("tn_ab")
+    numbers = [mine.index(f"+4144668{n:04}") for n in range(1200)]
+    for index in numbers:
+        await redis.set(value_key(mine.tenant_id, index), b"x")
+    other = theirs.index("+41446681800")
+    await stored(cache, theirs, other, b"Jean")
+    await cache.note_written(mine, numbers[0], "cn_2/contact/7")  # of a CRM that stays
+    await cache.forget_everyone(mine.tenant_id)
+    assert [key async for key in redis.scan_iter(match="gw:caller:tn_a:*")] == []
+    assert await cache.get(theirs, other) is not None
+    assert await cache.written(mine, numbers[0]) == ["cn_2/contact/7"]
+
+
+async def test_a_search_that_was_under_way_when_all_were_forgotten_stores_nothing(redis: Redis) -> None:
+    """It may have asked the CRM that was taken away."""
+    cache, keys = CallerCache(Reach(redis)), tenant()
+    index = keys.index("+41446681800")
+    assert (await cache.claim(keys, index, "t", lease=LEASE))[0] is Claim.OURS
+    await cache.forget_everyone(keys.tenant_id)
+    assert not await cache.keep(keys, index, "t", b"Jean", at=time.time(), kept=KEPT)
+    assert await cache.get(keys, index) is None
+
+
 async def test_one_caller_who_hangs_up_takes_nothing_from_the_others() -> None:
     redis: Any = Counting()
     together = Together(Reach(redis))

@@ -72,6 +72,15 @@ async def test_the_first_ask_searches_the_second_is_warm(here: House) -> None:
     assert (crm.searches, crm.context_reads) == (1, 1)
 
 
+async def test_what_a_crm_said_is_not_said_any_more_once_it_was_taken_away(here: House) -> None:
+    crm = ScriptedCrm(person("Jean Dupont"))
+    tenant_id = await here.tenant(crm)
+    assert (await ask(here, tenant_id)).status == "known"
+    crm.contacts.clear()
+    await here.finder.forget_everyone(tenant_id)
+    assert (await ask(here, tenant_id)).status == "unknown"
+
+
 async def test_nobody_is_remembered_too_but_not_for_long(here: House) -> None:
     crm = ScriptedCrm()
     tenant_id = await here.tenant(crm)
