@@ -73,6 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sticks   per name of write, best level first; the probe picks the first that holds.
     run      the most writes `Crm.write` takes in one request, links among them included; 1: it sends one at a time, and
              deliveries that need an earlier one's record wait for it to be recorded.
+    login_hosts, region_hosts  where both have a group `region`, a token of one region's server comes with an address of
+             the same region, and the client secret may be the region's own.
     """
 
     slug: str
