@@ -7,8 +7,6 @@ from datetime import timedelta
 from time import monotonic
 from typing import TypeVar
 
-import msgspec
-
 from connectors.crm.port import Sender
 from connectors.crm.records import Field, Kind, Owner, Pipeline, Stage
 from connectors.crm.salesforce import wire, wire_account
@@ -25,14 +23,6 @@ UNSEEN = frozenset({"INVALID_FIELD", "INVALID_TYPE"})
 """The codes of a read that names something this user may not see."""
 
 
-class Words(msgspec.Struct, frozen=True):
-    """What the org calls a finished task, and its priorities."""
-
-    closed: str = "Completed"
-    high: str = "High"
-    low: str = "Low"
-
-
 class Makeup:
     """Part of `client.Salesforce`; the promises stand in the port."""
 
@@ -40,7 +30,7 @@ class Makeup:
         self._http = http
         self._described: dict[str, tuple[float, wire_account.Described]] = {}
         self._pipelines: dict[Kind, tuple[float, list[Pipeline]]] = {}
-        self._words: tuple[float, Words] | None = None
+        self._words: tuple[float, wire_account.Words] | None = None
         self._campaigns: dict[str, tuple[float, str]] = {}
 
     # ── fields ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -49,7 +39,7 @@ class Makeup:
         """Some hundreds of kilobytes in a large org, hence remembered. Never asked for while a caller waits, unless a
         search was refused over a field."""
         known = self._described.get(of)
-        if known and not anew and monotonic() - known[0] < _FRESH.total_seconds():
+        if known and not anew and _is_fresh(known[0]):
             return known[1]
         described = wire.read(await self._http.send(wire.describe(of)), wire_account.Described)
         self.remember(of, described)
@@ -140,9 +130,11 @@ class Makeup:
             [wire.asking("stages", wire_account.STAGES), wire.asking("types", wire_account.RECORD_TYPES)]
         )
         told = wire.read_composite(await self._http.send(asked), ("stages", "types"))
-        stages = wire_account.read_stages(rows_of(told["stages"]))
-        types = [(row, await self._stages_of(row)) for row in rows_of(told["types"])]
-        return wire_account.pipelines_of(stages, types)
+        return await self._with_types(rows_of(told["stages"]), rows_of(told["types"]))
+
+    async def _with_types(self, stages: Sequence[wire.Row], record_types: Sequence[wire.Row]) -> list[Pipeline]:
+        types = [(row, await self._stages_of(row)) for row in record_types]
+        return wire_account.pipelines_of(wire_account.read_stages(stages), types)
 
     async def _stages_of(self, record_type: wire.Row) -> list[str] | None:
         """None where the user interface's API is not to be had: then all of them."""
@@ -155,10 +147,14 @@ class Makeup:
 
     async def place(self, kind: Kind, pipeline: str, stage: str) -> Place:
         """Ids for what the tenant named; asked again before a name is called unknown, since names change."""
+        if kind not in (Kind.DEAL, Kind.TICKET):
+            raise Unsupported(f"a {kind.value} has no stages in Salesforce")
         known = self._pipelines.get(kind)
-        fresh = known is not None and monotonic() - known[0] < _FRESH.total_seconds()
-        place = placed(known[1] if known and fresh else await self.pipelines(kind), pipeline, stage)
-        if place is None and fresh:
+        remembered = known is not None and _is_fresh(known[0])
+        if not remembered:
+            await self._customs()
+        place = placed(self.remembered_pipelines(kind), pipeline, stage)
+        if place is None and remembered:
             place = placed(await self.pipelines(kind), pipeline, stage)
         if place is None:
             field = "StageName" if kind is Kind.DEAL else "Status"
@@ -167,33 +163,38 @@ class Makeup:
 
     # ── words and campaigns ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def remembered_words(self) -> Words:
+    def remembered_words(self) -> wire_account.Words:
         """Without asking; a new org's as long as nothing is known."""
-        return self._words[1] if self._words else Words()
+        return self._words[1] if self._words else wire_account.Words()
 
-    async def words(self) -> Words:
-        if self._words and monotonic() - self._words[0] < _FRESH.total_seconds():
-            return self._words[1]
-        asked = wire.composite(
-            [wire.asking("status", wire_account.CLOSED_TASK), wire.asking("priority", wire_account.TASK_PRIORITIES)]
-        )
-        told = wire.read_composite(await self._http.send(asked), ("status", "priority"))
-        closed = [wire.value(row, "ApiName") for row in rows_of(told["status"])]
-        rows = rows_of(told["priority"])
-        high = [wire.value(row, "ApiName") for row in rows if wire.value(row, "IsHighPriority") == "true"]
-        others = [wire.value(row, "ApiName") for row in rows if wire.value(row, "IsHighPriority") != "true"]
-        low = [name for name in others if name.casefold() == "low"] or others[-1:]
-        plain = Words()
-        words = Words((closed or [plain.closed])[0], (high or [plain.high])[0], (low or [plain.low])[0])
-        self._words = (monotonic(), words)
-        return words
+    async def words(self) -> wire_account.Words:
+        if self._words is None or not _is_fresh(self._words[0]):
+            await self._customs()
+        return self.remembered_words()
+
+    async def _customs(self) -> None:
+        """What a call's writes need to be put into words, all of it in one request: a call is followed by a task and a deal."""
+        asked = {
+            "status": wire_account.CLOSED_TASK,
+            "priority": wire_account.TASK_PRIORITIES,
+            "stages": wire_account.STAGES,
+            "types": wire_account.RECORD_TYPES,
+            "cases": wire_account.CASE_STATUSES,
+        }
+        parts = [wire.asking(name, text) for name, text in asked.items()]
+        told = wire.read_composite(await self._http.send(wire.composite(parts)), list(asked))
+        now = monotonic()
+        self._words = (now, wire_account.read_words(rows_of(told["status"]), rows_of(told["priority"])))
+        deals = await self._with_types(rows_of(told["stages"]), rows_of(told["types"]))
+        cases = [Pipeline(id="", label="Case", stages=wire_account.read_stages(rows_of(told["cases"])))]
+        self._pipelines |= {Kind.DEAL: (now, deals), Kind.TICKET: (now, cases)}
 
     async def campaign(self, named: str) -> str:
         """The id of a campaign, by id or by name. Two of one name are a person's to tell apart."""
         if soql.is_id(named) and named.startswith("701"):
             return named
         known = self._campaigns.get(named)
-        if known and monotonic() - known[0] < _FRESH.total_seconds():
+        if known and _is_fresh(known[0]):
             return known[1]
         rows = wire.read(await self._http.send(wire.query(wire_account.campaign(named))), wire.Rows).records
         if len(rows) != 1:
@@ -207,6 +208,10 @@ class Makeup:
         described = await self.described(of)
         wanted = [described.field(name) for name in ("HasOptedOutOfEmail", "DoNotCall")]
         return [field.name for field in wanted if field is not None and field.updateable]
+
+
+def _is_fresh(at: float) -> bool:
+    return monotonic() - at < _FRESH.total_seconds()
 
 
 def rows_of(answered: wire.Answered) -> list[dict[str, object]]:

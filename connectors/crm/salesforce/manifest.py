@@ -69,6 +69,7 @@ MANIFEST = Manifest(
     login_words="test.salesforce.com for a Salesforce sandbox, or your My Domain (your-name.my.salesforce.com)",
     origin_field="instance_url",
     region_hosts=rf"{_MY_DOMAIN}|(?:na|eu|ap|um|cs)[0-9]{{1,3}}\.salesforce\.com",  # the latter: old pods
+    consent_hosts=("https://*.salesforce.com",),  # the page stands on the org's own host
     assumed_life=timedelta(
         hours=2
     ),  # the default session timeout; orgs set 15 minutes to 24 hours, answers say nothing
@@ -95,7 +96,7 @@ MANIFEST = Manifest(
         # the true one comes with every answer. A fifth is left to lookup.
         "api": Bucket(limit=15_000, per=timedelta(days=1), reserve=3_000),
         # Requests under way that take 20 s or longer: 25, in Developer orgs 5. Ours end after 10 s; this is manners.
-        "concurrent": Bucket(limit=20, per=timedelta(0), reserve=5),
+        "concurrent": Bucket(limit=20, per=timedelta(0), reserve=5, spent_by=("api",)),
     },
     scope_words={
         "api": "read and write what the connected user may read and write",

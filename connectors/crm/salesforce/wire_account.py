@@ -106,6 +106,24 @@ def pipelines_of(stages: Sequence[Stage], record_types: Sequence[tuple[Row, Sequ
     ]
 
 
+class Words(msgspec.Struct, frozen=True):
+    """What the org calls a finished task, and its priorities; by default what a new org does."""
+
+    closed: str = "Completed"
+    high: str = "High"
+    low: str = "Low"
+
+
+def read_words(closed: Sequence[Row], priorities: Sequence[Row]) -> Words:
+    """`closed`: the statuses that finish a task. What the user may not see stays as in a new org."""
+    plain = Words()
+    high = [value(row, "ApiName") for row in priorities if value(row, "IsHighPriority") == "true"]
+    others = [value(row, "ApiName") for row in priorities if value(row, "IsHighPriority") != "true"]
+    low = [name for name in others if name.casefold() == "low"] or others[-1:]
+    finished = [value(row, "ApiName") for row in closed]
+    return Words((finished or [plain.closed])[0], (high or [plain.high])[0], (low or [plain.low])[0])
+
+
 # ── fields ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -209,7 +209,7 @@ def _limited(complaint: Complaint, status: int, headers: Mapping[str, str]) -> R
     wait = retry_after(headers) or (_SOON if concurrent else _LATE)
     if concurrent:
         reason = "too many slow requests are under way in this Salesforce org"
-        return RateLimited(reason, retry_after=wait, policy="CONCURRENT", status=status)
+        return RateLimited(reason, retry_after=wait, policy="concurrent", status=status)
     reason = "this Salesforce org has used up its API requests of the last 24 hours"
     return RateLimited(reason, retry_after=wait, policy="DAILY", status=status)
 
