@@ -49,8 +49,13 @@ class Later(msgspec.Struct, frozen=True, tag_field="is", tag="later"):
     delivery: str
 
 
-class Person(msgspec.Struct, frozen=True, tag_field="is", tag="person"):
-    """Whoever the lane's person is at this CRM, as known when the write is sent. Resolved before a connector sees it."""
+class Person(msgspec.Struct, frozen=True, tag_field="is", tag="person", omit_defaults=True):
+    """Whoever the lane's person is at this CRM, as known when the write is sent. Resolved before a connector sees it.
+
+    nobody_at  when this CRM was asked for them and had nobody, if it was.
+    """
+
+    nobody_at: datetime | None = None
 
 
 class Earlier(msgspec.Struct, frozen=True, tag_field="is", tag="earlier"):

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 import msgspec
@@ -27,6 +27,7 @@ from gateway.outbox.states import State
 from gateway.tenants.keys import TenantKeys
 
 SHORT = timedelta(seconds=2)  # a rate limit shorter than this is waited out inside the claim
+JUST_ASKED = timedelta(minutes=2)  # an answer of "nobody" that young is not asked for again before somebody is created
 
 
 @dataclass(frozen=True)
@@ -185,11 +186,14 @@ async def _meet(claim: Claim, write: Write, crm: Crm) -> None:
     """Find out who the lane's person is before they are created: somebody may have them in the CRM already.
 
     The CRM's search is late and rationed; it is asked once per person, and guards against people the CRM has had for
-    longer than its search lags. Against our own repeats the key does (port.py).
+    longer than its search lags. Against our own repeats the key does (port.py). Whoever decided may have asked just now.
     """
     if not (
         isinstance(write, UpsertContact) and isinstance(write.target, Person) and claim.person is None and write.phone
     ):
+        return
+    asked = write.target.nobody_at
+    if asked is not None and datetime.now(UTC) - asked < JUST_ASKED:
         return
     number = phonenumbers.parse(write.phone)
     found = [one for one in await crm.find_contacts(number) if one.match == "exact"]

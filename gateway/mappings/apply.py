@@ -51,10 +51,13 @@ class CallView:
     zone: str
 
 
-def write_of(planned: Planned, call: CallView, *, key: str, person_key: str) -> Write:
+def write_of(
+    planned: Planned, call: CallView, *, key: str, person_key: str, nobody_at: datetime | None = None
+) -> Write:
     """The write for one action.
 
     key         the delivery's id. person_key: for people, the same for every call of one person at one connection.
+    nobody_at   when the CRM was asked for the caller and had nobody, if it was.
     Raises ValueError for an action this release does not know: the rule set was checked when it was saved.
     """
     data = planned.data
@@ -62,7 +65,7 @@ def write_of(planned: Planned, call: CallView, *, key: str, person_key: str) -> 
     match planned.do:
         case "upsert_contact":
             return UpsertContact(
-                key=person_key, phone=call.customer, target=Person(), first_name=data.get("first_name"),
+                key=person_key, phone=call.customer, target=Person(nobody_at), first_name=data.get("first_name"),
                 last_name=data.get("last_name"), email=data.get("email"), company=data.get("company"),
             )  # fmt: skip
         case "log_call":

@@ -69,6 +69,7 @@ class Matter:
     grace_until: datetime | None
     connections: Sequence[Connection]
     known_as: Mapping[str, Ref]
+    nobody_at: datetime | None  # when all CRMs were asked who this is, and none knew
     zone: str
 
 
@@ -125,7 +126,7 @@ async def _read(parts: Parts, tenant_id: TenantId, call_id: str, finder: Finder,
     version, rules = found
     news = msgspec.json.decode(keys.open(call.news, "calls", "news", call_id), type=CallNews)
     customer = customer_of(news, region=tenant.region)
-    contact, known_as, settled = await _caller(finder, tenant_id, customer, call_id, tenant.region)
+    contact, known_as, settled, nobody_at = await _caller(finder, tenant_id, customer, call_id, tenant.region)
     grace_over = call.grace_until is not None and now >= call.grace_until
     facts = facts_of(
         news,
@@ -155,6 +156,7 @@ async def _read(parts: Parts, tenant_id: TenantId, call_id: str, finder: Finder,
         grace_until=call.grace_until,
         connections=connections,
         known_as=known_as,
+        nobody_at=nobody_at,
         zone=tenant.zone,
     )
 
@@ -179,10 +181,11 @@ def view_of(news: CallNews, *, customer: str | None, zone: str, received: dateti
 
 async def _caller(
     finder: Finder, tenant_id: TenantId, customer: str | None, call_id: str, region: str
-) -> tuple[Mapping[str, Any] | None, dict[str, Ref], bool]:
-    """Who the CRMs say this is: the contact, the record per connection, and whether all of them have answered."""
+) -> tuple[Mapping[str, Any] | None, dict[str, Ref], bool, datetime | None]:
+    """Who the CRMs say this is: the contact, the record per connection, whether all of them have answered, and since when
+    they have been saying that it is nobody."""
     if customer is None:
-        return None, {}, True
+        return None, {}, True, None
     found = await finder.find(
         tenant_id, customer, region=region, asked_by=f"call:{call_id}", assurance="key", budget=ASK_FOR
     )
@@ -192,7 +195,9 @@ async def _caller(
         if kind in (Kind.CONTACT, Kind.LEAD):
             records.setdefault(connection_id, Ref(Kind(kind), record_id))
     contact = found.fields().get("contact") if found.status in ("known", "several") else None
-    return contact, records, found.complete and found.status != "pending"
+    settled = found.complete and found.status != "pending"
+    is_nobody = settled and found.status == "unknown" and found.source != "none"
+    return contact, records, settled, utc_now() - timedelta(seconds=found.age) if is_nobody else None
 
 
 async def _once_per(session: AsyncSession, matter: Matter, decision: Decision, now: datetime) -> Decision:
@@ -290,6 +295,8 @@ def promises_of(
     """The promises for one connection, whoever creates the person first."""
     person = person_key(connection.id, matter.person)
     first = apply.needed(actions)
+    was_asked = matter.nobody_at is not None and connection.connected_at < matter.nobody_at
+    nobody_at = matter.nobody_at if was_asked else None
     ids = {
         one.action_id: delivery_id(matter.tenant_id, matter.call_id, one.rule_id, one.action_id, connection.id)
         for one in actions
@@ -304,7 +311,7 @@ def promises_of(
                 rule_id=one.rule_id,
                 rule=names.get(one.rule_id, one.rule_id),
                 action_id=one.action_id,
-                write=apply.write_of(one, matter.view, key=name, person_key=person),
+                write=apply.write_of(one, matter.view, key=name, person_key=person, nobody_at=nobody_at),
                 needs=(ids[first],) if first is not None and one.action_id != first else (),
                 record_key=apply.record_key(one.do, name),
                 settle=sticking.settle,

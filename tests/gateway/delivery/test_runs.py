@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -89,6 +90,20 @@ async def test_somebody_the_crm_has_already_is_pointed_at_and_not_made(book: Boo
     await drain(book, crm)
     assert len(crm.requests) == 1
     assert crm.about["dl_l1"] == (Ref(Kind.LEAD, "00Q1"),)
+
+
+@pytest.mark.parametrize(("minutes", "asks"), [(0, 0), (1, 0), (3, 1), (None, 1)])
+async def test_nobody_is_searched_for_who_was_just_now_said_to_be_nobody(
+    book: Books, minutes: int | None, asks: int
+) -> None:
+    """Searches are rationed, and whoever decided has just made one."""
+    asked = None if minutes is None else utc_now() - timedelta(minutes=minutes)
+    write = msgspec.structs.replace(upsert_contact("pe_1"), target=Person(asked))
+    crm = together()
+    await book.plan(promise("dl_c", write, record_key="person"))
+    await drain(book, crm)
+    assert crm.calls.count("find_contacts") == asks
+    assert await states(book) == {"dl_c": "delivered"}
 
 
 async def test_a_lost_answer_makes_all_of_it_unknown_and_each_is_looked_for(book: Books) -> None:

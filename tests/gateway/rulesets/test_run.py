@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from connectors.crm.records import AddNote, CreateDeal, CreateTask, LogCall, UpsertContact, Write, name_of
+from connectors.crm.records import AddNote, CreateDeal, CreateTask, LogCall, Person, UpsertContact, Write, name_of
 from connectors.voice.events import Analysis, CallNews, Promise
 from gateway.calls.tables import Call
 from gateway.connections.tables import Connection
@@ -43,16 +43,23 @@ class Finder:
     """Answers as the lookup would: nobody, or the contact it was given."""
 
     def __init__(
-        self, contact: dict[str, Any] | None = None, records: tuple[str, ...] = (), *, pending: bool = False
+        self,
+        contact: dict[str, Any] | None = None,
+        records: tuple[str, ...] = (),
+        *,
+        pending: bool = False,
+        source: str = "none",
+        age: float = 0.0,
     ) -> None:
-        self.contact, self.records, self.pending = contact, records, pending
+        self.contact, self.records, self.pending, self.source, self.age = contact, records, pending, source, age
 
     async def find(self, *_: Any, **__: Any) -> Any:
         status = "pending" if self.pending else "known" if self.contact else "unknown"
         kept = SimpleNamespace(records=self.records)
         return SimpleNamespace(
-            status=status, complete=not self.pending, kept=kept, fields=lambda: {"contact": self.contact}
-        )
+            status=status, complete=not self.pending, kept=kept, fields=lambda: {"contact": self.contact},
+            source=self.source, age=self.age,
+        )  # fmt: skip
 
 
 async def call(
@@ -128,6 +135,32 @@ async def test_known_callers_are_written_about_as_who_they_are(book: Books) -> N
     async with book.db.reading() as session:
         row = (await session.scalars(select(LaneRecord))).one()
         assert (row.kind, row.record_id) == ("contact", "286101")
+
+
+@pytest.mark.parametrize(
+    ("finder", "asked"),
+    [
+        pytest.param(Finder(source="crm"), 0.0, id="asked now"),
+        pytest.param(Finder(source="cache", age=30.0), 30.0, id="asked while it rang"),
+        pytest.param(Finder(source="cache", age=7200.0), None, id="asked before this CRM was connected"),
+        pytest.param(Finder(source="none"), None, id="nobody was asked"),
+        pytest.param(Finder(source="crm", pending=True), None, id="not all have answered"),
+    ],
+)
+async def test_whoever_nobody_knows_is_noted_with_the_time(book: Books, finder: Finder, asked: float | None) -> None:
+    """So that the same question is not asked again a second later; a CRM that was not asked is."""
+    async with book.db.transaction() as session:
+        await session.execute(update(Connection).values(connected_at=utc_now() - timedelta(hours=1)))
+    call_id = await call(book, TALKED)
+    await go(book, call_id, finder)
+    person = (await writes(book))[0]
+    assert isinstance(person, UpsertContact)
+    assert isinstance(person.target, Person)
+    if asked is None:
+        assert person.target.nobody_at is None
+    else:
+        assert person.target.nobody_at is not None
+        assert abs((utc_now() - person.target.nobody_at).total_seconds() - asked) < 20
 
 
 async def test_an_analysis_that_comes_later_decides_what_was_open_and_repeats_nothing(book: Books) -> None:
