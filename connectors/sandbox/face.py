@@ -42,6 +42,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     body: bytes
     now: datetime
+    client: int = 0  # the caller's port: the same for all that comes over one connection
 
     def form(self) -> dict[str, str]:
         """The body as a form; of repeated names the last one counts."""
@@ -118,6 +119,7 @@ class Face:
             headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
             body=body,
             now=self.clock(),
+            client=(scope.get("client") or ("", 0))[1],
         )
 
     async def _struck(self, fault: Fault, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
@@ -178,6 +180,7 @@ class Face:
                 keys=self.vendor.keys_in(call),
                 body=hashlib.sha256(call.body).hexdigest()[:16] if call.body else "",
                 fault=fault,
+                client=call.client,
             )
         )
 

@@ -22,6 +22,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keys       the callers' own keys found in the body (unique property values).
     body       first 16 hex digits of the SHA-256 of the body; equal bodies have equal ones.
     fault      the kind of fault that struck it.
+    client     the caller's port: the same for all that came over one connection.
     """
 
     n: int
@@ -35,6 +36,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keys: Sequence[str] = ()
     body: str = ""
     fault: str = ""
+    client: int = 0
 
 
 class Journal:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,48 +16,27 @@ from rich.panel import Panel
 from rich.text import Text
 
 from connectors.crm.catalog import CATALOG
-from connectors.http import make_client
-from connectors.sandbox.serve import PROVIDERS, SHOWN, bind
-from gateway import logs, schema
 from gateway.demo.browser import NoWayBack, agree
 from gateway.demo.callers import STORIES, Story, end_report, vapi_message
 from gateway.demo.people import KINDS, held, person_of, somebody, spelling
 from gateway.demo.shown import act, addresses, crm_tables, outbox, rows, short
-from gateway.demo.stage import TENANT, DemoFailed, Outage, Scene, console_link, make_tenant, registered, served, until
-from gateway.settings import Settings
+from gateway.demo.stage import TENANT, DemoFailed, Scene, console_link, grounded, staged, until
 
 ENDED = {"delivered", "dead", "cancelled", "uncertain", "held"}
 
 
 async def run(*, crm: str, story: str, once: bool, console: Console | None = None) -> None:
     """Tell one story; then keep serving, unless `once`. Raises `DemoFailed` when it does not go as told."""
-    say = console or Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder, bind() as ours:
-        origin = f"http://127.0.0.1:{ours.getsockname()[1]}"
-        face = PROVIDERS[crm]()
-        outage = Outage(face)
-        async with outage:
-            providers = registered(crm, outage.origin)
-            settings = Settings(
-                database_url=f"sqlite+aiosqlite:///{Path(folder) / 'gateway.db'}",
-                redis_url="",
-                public_url=origin,
-                log_level="ERROR",
-            )
-            logs.set_up(settings)
-            await schema.migrate(settings.database_url)
-            tenant_id, key = await make_tenant(settings)
-            async with served(settings, providers, ours), make_client() as client:
-                scene = Scene(say, origin, SHOWN[crm](face), client, key)
-                await _tell(scene, STORIES[story], crm, outage)
-                link = await console_link(settings, tenant_id)
-                addresses(scene, link, outage.origin, once=once)
-                if not once:
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await asyncio.Event().wait()
+    async with grounded(crm) as ground, staged(ground, console or Console(highlight=False)) as scene:
+        await _tell(scene, STORIES[story])
+        link = await console_link(ground.settings, ground.tenant_id)
+        addresses(scene, link, once=once)
+        if not once:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
 
-async def _tell(scene: Scene, story: Story, crm: str, outage: Outage) -> None:
+async def _tell(scene: Scene, story: Story) -> None:
     say = scene.say
     say.print(
         Panel(
@@ -68,22 +45,22 @@ async def _tell(scene: Scene, story: Story, crm: str, outage: Outage) -> None:
             width=80,
         )
     )
-    await _connect(scene, crm)
-    await _endpoint(scene)
+    await connect(scene)
+    await endpoint(scene)
     caller = somebody(scene.crm) if story.known else "+41445550199"
     before = held(scene.crm, caller)
     await _ring(scene, caller, known=story.known)
     call = await _end(scene, story, caller)
-    shown = await _until_done(scene, [call])
+    shown = await until_done(scene, [call])
     rows(scene, shown[0])
     crm_tables(scene, caller, before)
-    await _down_and_up(scene, outage)
+    await _down_and_up(scene)
 
 
-async def _connect(scene: Scene, crm: str) -> None:
+async def connect(scene: Scene) -> None:
     """Walk the sign-in as a person would: our Approve page, the CRM's consent page, back to us."""
-    act(scene, 1, f"Connecting {CATALOG[crm].manifest.name} by OAuth, as a person would")
-    started = await scene.api("POST", "/v1/connections", {"provider": crm})
+    act(scene, 1, f"Connecting {CATALOG[scene.ground.provider].manifest.name} by OAuth, as a person would")
+    started = await scene.api("POST", "/v1/connections", {"provider": scene.ground.provider})
     browser = scene.client
     await browser.get(started["authorize_url"])  # the page that says who asks for what
     approved = await browser.post(
@@ -108,7 +85,7 @@ async def _connect(scene: Scene, crm: str) -> None:
     )
 
 
-async def _endpoint(scene: Scene) -> None:
+async def endpoint(scene: Scene) -> None:
     act(scene, 2, "One address and one secret for Vapi")
     fallback = {"assistantId": "5b0a4a08-0000-4000-8000-000000000000"}
     made = await scene.api("POST", "/v1/endpoints", {"platform": "vapi", "name": "front desk", "fallback": fallback})
@@ -154,20 +131,20 @@ async def _end(scene: Scene, story: Story, caller: str) -> str:
     return call_id
 
 
-async def _down_and_up(scene: Scene, outage: Outage) -> None:
+async def _down_and_up(scene: Scene) -> None:
     act(scene, 5, "The CRM goes down; three more calls end")
     people = [somebody(scene.crm, skip=n) for n in (1, 2)] + ["+41445550142"]
     before = _totals(scene)
-    outage.begin()
+    scene.ground.outage.begin()
     calls = []
     for caller, name in zip(people, ("lead", "callback", "newcomer"), strict=True):
         scene.calls += 1
         calls.append(await _report_only(scene, STORIES[name], caller))
     planned = await _until_tried_in_vain(scene, calls)
     outbox(scene, planned, "The outbox while the CRM is down")
-    await outage.end()
+    await scene.ground.outage.end()
     scene.say.print("  The CRM is back.\n")
-    done = await _until_done(scene, calls)
+    done = await until_done(scene, calls)
     outbox(scene, done, "The outbox after it came back")
     promised = sum(len(call["deliveries"]) for call in done)
     _count(scene, before, done, promised)
@@ -218,7 +195,7 @@ async def _until_tried_in_vain(scene: Scene, calls: Sequence[str]) -> list[Any]:
     return await until("the calls are planned and the CRM was asked", look)
 
 
-async def _until_done(scene: Scene, calls: Sequence[str]) -> list[Any]:
+async def until_done(scene: Scene, calls: Sequence[str]) -> list[Any]:
     done = await _all(
         scene,
         calls,

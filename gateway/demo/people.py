@@ -22,7 +22,7 @@ def held(crm: Shown, caller: str) -> dict[str, int]:
 
 def person_of(crm: Shown, caller: str) -> Somebody | None:
     """Who has this number, in whatever spelling."""
-    return next((person for person in crm.people() if caller in _read(person)), None)
+    return next((person for person in crm.people() if caller in numbers_of(person)), None)
 
 
 def spelling(person: Somebody, caller: str) -> str:
@@ -31,7 +31,8 @@ def spelling(person: Somebody, caller: str) -> str:
     return f"“{spelt}”, {person.name}".rstrip(", ")
 
 
-def _read(person: Somebody) -> set[str]:
+def numbers_of(person: Somebody) -> set[str]:
+    """As E.164, those that can be read."""
     read = (phone.read(text, "CH") for text in person.numbers)
     return {phone.e164(number) for number in read if number is not None}
 
@@ -41,8 +42,8 @@ def somebody(crm: Shown, *, skip: int = 0) -> str:
     found = [
         person
         for person in crm.people()
-        if person.name and any(re.match(r"0\d\d ", text) for text in person.numbers[:1]) and _read(person)
+        if person.name and any(re.match(r"0\d\d ", text) for text in person.numbers[:1]) and numbers_of(person)
     ]
-    numbers = [min(_read(person)) for person in found]
+    numbers = [min(numbers_of(person)) for person in found]
     alone = [number for number in numbers if numbers.count(number) == 1]
     return alone[skip]

@@ -71,14 +71,14 @@ def crm_tables(scene: Scene, caller: str, before: Mapping[str, int]) -> None:
         raise DemoFailed("the call is not in the CRM exactly once")
 
 
-def addresses(scene: Scene, link: str, crm_origin: str, *, once: bool) -> None:
+def addresses(scene: Scene, link: str, *, once: bool) -> None:
     """Each address on a line of its own, whole however narrow the terminal: it is there to be copied."""
     addresses = {"The API and its documentation": f"{scene.origin}/docs"}
     if not once:
         addresses |= {
             "The pages, by a link that opens once, within ten minutes": scene.origin + link,
-            "What the CRM was asked": f"{crm_origin}/_sandbox/log",
-            "An API key of this tenant": scene.key,
+            "What the CRM was asked": f"{scene.ground.outage.origin}/_sandbox/log",
+            "An API key of this tenant": scene.ground.key,
         }
     scene.say.print(Text("It all went as told.", style="bold"))
     for what, address in addresses.items():

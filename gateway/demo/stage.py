@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
@@ -17,9 +20,13 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from connectors.crm.catalog import CATALOG
+from connectors.http import make_client
+from connectors.sandbox.face import Face
 from connectors.sandbox.faults import Fault, Kind
-from connectors.sandbox.serve import running
+from connectors.sandbox.journal import Journal
+from connectors.sandbox.serve import PROVIDERS, SHOWN, bind, running
 from connectors.sandbox.shown import Shown
+from gateway import logs, schema
 from gateway.app import create_app
 from gateway.connections.providers import Providers
 from gateway.db.base import TenantId
@@ -45,22 +52,47 @@ class DemoFailed(Exception):
 TENANT = "Helvetia Muster SA"
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What a story is told on, before anybody serves anything.
+
+    ours     where the gateway will listen. crm: what the account holds; journal: what the CRM was asked.
+    outage   the sandbox. providers: our app at it. key: an API key of the tenant that may do everything.
+    """
+
+    provider: str
+    ours: socket.socket
+    crm: Shown
+    outage: Outage
+    journal: Journal
+    providers: Providers
+    settings: Settings
+    tenant_id: TenantId
+    key: str = field(repr=False)
+
+
 @dataclass
 class Scene:
     """The running installation, as the story uses it."""
 
     say: Console
-    origin: str
-    crm: Shown
+    ground: Ground
     client: httpx2.AsyncClient
-    key: str
     endpoint: str = ""
     secret: str = field(default="", repr=False)
     calls: int = 0
 
     @property
+    def crm(self) -> Shown:
+        return self.ground.crm
+
+    @property
+    def origin(self) -> str:
+        return self.ground.settings.public_url
+
+    @property
     def auth(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.key}"}
+        return {"authorization": f"Bearer {self.ground.key}"}
 
     async def api(self, method: str, path: str, body: Any = None) -> Any:
         reply = await self.client.request(method, self.origin + path, json=body, headers=self.auth)
@@ -78,10 +110,36 @@ class Scene:
         return (reply.json() if reply.content else None), took
 
 
+@contextlib.asynccontextmanager
+async def grounded(provider: str) -> AsyncIterator[Ground]:
+    """A sandbox, a database with a tenant and a free port for us, in a folder that goes when they do."""
+    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder, bind() as ours:
+        face = PROVIDERS[provider]()
+        async with Outage(face) as outage:
+            settings = Settings(
+                database_url=f"sqlite+aiosqlite:///{Path(folder) / 'gateway.db'}",
+                redis_url="",
+                public_url=f"http://127.0.0.1:{ours.getsockname()[1]}",
+                log_level="ERROR",
+            )
+            logs.set_up(settings)
+            await schema.migrate(settings.database_url)
+            tenant_id, key = await make_tenant(settings)
+            providers, shown = registered(provider, outage.origin), SHOWN[provider](face)
+            yield Ground(provider, ours, shown, outage, face.journal, providers, settings, tenant_id, key)
+
+
+@contextlib.asynccontextmanager
+async def staged(ground: Ground, say: Console) -> AsyncIterator[Scene]:
+    """The gateway on it, and somebody who uses it."""
+    async with served(ground.settings, ground.providers, ground.ours), make_client() as client:
+        yield Scene(say, ground, client)
+
+
 class Outage(contextlib.AbstractAsyncContextManager["Outage"]):
     """The sandbox on a port, which can be taken off it and put back: the same CRM, gone and come back."""
 
-    def __init__(self, face: Any) -> None:
+    def __init__(self, face: Face) -> None:
         self._face = face
         self._stack = contextlib.AsyncExitStack()
         self._port = 0

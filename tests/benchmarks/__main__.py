@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.benchmarks import delivery, ingest, lookup, memory
+from tests.benchmarks import calls, delivery, ingest, lookup, memory
 from tests.benchmarks.figures import Figure, show, write
 from tests.benchmarks.stage import Stage, staged
 
@@ -18,6 +18,7 @@ BENCHMARKS: Sequence[tuple[str, Callable[[Stage], Iterator[Figure]]]] = (
     ("ingest", ingest.measure),
     ("delivery", delivery.run),
     ("memory", memory.run),
+    ("calls", calls.run),
 )
 """Each yields its figures on a stage of its own; `BENCH_ONLY=lookup,…` picks some."""
 
