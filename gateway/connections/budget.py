@@ -80,16 +80,14 @@ class DailyBudgets:
 
     async def observe(self, account_id: str, left: Left, *, now: datetime | None = None) -> None:
         """Believe what an answer's headers said: the account's true allowance, and what others have spent of it."""
-        day = _day_of(now or utc_now())
+        day, used = _day_of(now or utc_now()), max(0, left.limit - left.remaining)
         async with self._db.transaction() as session:
             spent = await accounts.note_of_day(
-                session,
-                account_id,
-                left.bucket,
-                day.date(),
-                used=max(0, left.limit - left.remaining),
-                allowed=left.limit,
+                session, account_id, left.bucket, day.date(), used=used, allowed=left.limit
             )
+        if spent == used:  # what we have in hand is not in the vendor's count: it has to be taken anew
+            for first in (True, False):
+                self._left.pop(_Which(account_id, left.bucket, day, first), None)
         self._see(account_id, left.bucket, day, left.limit, spent)
 
     async def remaining(

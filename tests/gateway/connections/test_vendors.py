@@ -1,18 +1,15 @@
 """OAuth as each vendor really does it: where secrets, codes and tokens go, and where they never go."""
 
-import functools
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx2
 import pytest
 from pydantic import SecretStr
 
 from connectors.errors import ConnectorError, ReconnectNeeded, Unavailable
-from connectors.oauth import OAuth
 from gateway.connections.attach import Attached
 from gateway.connections.authorize import Callback, Claimed, Outcome
 from gateway.connections.health import State
@@ -49,14 +46,6 @@ FORGED = [
     "https://127.0.0.1",
     "https://",
 ]
-
-
-@pytest.fixture
-def internet(monkeypatch: pytest.MonkeyPatch) -> Internet:
-    net = Internet()
-    monkeypatch.setattr("gateway.connections.providers.OAuth", functools.partial(OAuth, transport=net))
-    monkeypatch.setattr("gateway.connections.open.make_client", lambda: httpx2.AsyncClient(transport=net))
-    return net
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ class Internet(httpx2.AsyncBaseTransport):
             status, answer = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
         else:
             status, answer = (200, {}) if one.path == "/oauth/revoke" else self.api(one)
-        return httpx2.Response(status, json=answer)
+        return answer if isinstance(answer, httpx2.Response) else httpx2.Response(status, json=answer)
 
     def to(self, path: str) -> list[Dialled]:
         return [one for one in self.dialled if one.path == path]
@@ -171,10 +171,10 @@ class FakeCrm:
     """As much of a connector as connecting needs."""
 
     def __init__(self, http: Any, *, sticks: Mapping[str, Sticking], **_: Any) -> None:
-        self._http = http
+        self.http = http
 
     async def who_am_i(self) -> Account:
-        said = json.loads((await self._http.send(Request(method="GET", path="/me"))).body)
+        said = json.loads((await self.http.send(Request(method="GET", path="/me"))).body)
         return Account(id=said["id"], name=said["name"])
 
     async def probe(self) -> Mapping[str, Sticking]:
@@ -197,16 +197,19 @@ def read_error(request: Request, reply: Reply) -> ConnectorError:
     return Rejected("refused", status=reply.status)
 
 
-def providers(**apps: App) -> Providers:
-    """All four. `apps` replace the registration of some."""
+def providers(more: Mapping[str, Provider] | None = None, **apps: App) -> Providers:
+    """All four, `more` in place of some. `apps` replace the registration of some."""
 
     def registration(slug: str) -> App:
         secrets = {"eu": SecretStr(SECRET_EU)} if slug == "zoho" else {}
         usual = App(client_id="our-app", client_secret=SecretStr(SECRET), client_secrets=secrets)
         return apps.get(slug, usual)
 
-    catalog = {
-        slug: Provider(known, cast(Open, FakeCrm), read_token, read_error, lambda _request, _reply: ())
-        for slug, known in MANIFESTS.items()
-    }
-    return Providers(catalog, registration)
+    catalog = {slug: provider(known) for slug, known in MANIFESTS.items()}
+    return Providers({**catalog, **(more or {})}, registration)
+
+
+def provider(known: Manifest, **more: Any) -> Provider:
+    """A fake connector with this manifest, reading as `more` says."""
+    reads = {"read_token": read_token, "read_error": read_error, "read_limits": lambda _request, _reply: (), **more}
+    return Provider(manifest=known, open=cast(Open, FakeCrm), **reads)
