@@ -103,12 +103,11 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # As they are: `include_router` would build each of them anew, for each application, at its first request.
+        routes=[route for router in (_operators, *ROUTERS) for route in router.routes],
     )
     errors.handle(app)
     app.add_exception_handler(access.SignInNeeded, access.to_sign_in)
-    app.include_router(_operators)
-    for router in ROUTERS:
-        app.include_router(router)
     return Middleware(_entry(app), settings)
 
 

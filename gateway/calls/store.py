@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import String, Table, bindparam, delete, select, update
+from sqlalchemy import String, Table, bindparam, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connectors.voice.events import CallEvent, CallNews
@@ -331,7 +331,10 @@ def statements_of(dialect: str) -> Statements:
         .values({name: bindparam(name) for name in aliases.c.keys()})  # noqa: SIM118 - a collection of columns
         .on_conflict_do_nothing(),
         changes=update(calls).where(*mine).values({name: bindparam(name) for name in _CHANGED}),
-        unmade=delete(calls).where(*mine),
+        unmade=delete(calls).where(
+            *mine,
+            ~exists().where(events.c.tenant_id == calls.c.tenant_id, events.c.call_id == calls.c.id),
+        ),
         by_alias=select(calls.c.external_id)
         .join(aliases, (aliases.c.tenant_id == calls.c.tenant_id) & (aliases.c.call_id == calls.c.id))
         .where(

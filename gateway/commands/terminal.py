@@ -134,16 +134,22 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
     """Database and keys for a command, at the right revision. SQLite is brought there, as `serve` does."""
+    from sqlalchemy.exc import OperationalError
+
     from gateway import schema
     from gateway.db.engine import Database
     from gateway.tenants.keys import Keyring, check_keks, load_keks
 
     keks = load_keks(settings)
-    if settings.database_url.startswith("sqlite"):
-        await schema.migrate(settings.database_url)
     db = Database(settings.database_url)
     try:
-        await schema.check_revision(db)
+        try:
+            await schema.check_revision(db)
+        except (schema.WrongRevision, OperationalError):  # a file that does not exist yet cannot be opened for reading
+            if db.dialect != "sqlite":
+                raise
+            await schema.migrate(settings.database_url)  # only now: loading the tool takes longer than most commands
+            await schema.check_revision(db)
         await check_keks(db, keks)
         yield db, Keyring(db, keks)
     finally:

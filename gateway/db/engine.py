@@ -76,17 +76,26 @@ class Database:
             async with self.transaction(tenant_id) as session:
                 yield InSession(session)
             return
+        async with self.driver() as driver:
+            await driver.execute(f"BEGIN; SET LOCAL app.tenant = '{_harmless(tenant_id)}'")
+            yield OnDriver(driver)
+            await driver.execute("COMMIT")
+
+    @contextlib.asynccontextmanager
+    async def driver(self) -> AsyncIterator[Any]:
+        """An asyncpg connection out of the pool, PostgreSQL only. What the block leaves open when it raises is rolled back.
+
+        Raises `DBAPIError`, as everywhere.
+        """
         async with self._writer.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             try:
-                await driver.execute(f"BEGIN; SET LOCAL app.tenant = '{_harmless(tenant_id)}'")
-                yield OnDriver(driver)
-                await driver.execute("COMMIT")
+                yield driver
             except BaseException as error:
                 lost = not await _rolled_back(driver)
                 if lost:
                     await connection.invalidate()
-                if lost and isinstance(error, DBAPIError | OSError | DRIVER_ERRORS):
+                if lost and isinstance(error, (DBAPIError, OSError, *DRIVER_ERRORS)):
                     await self._writer.dispose()  # the others of its age are gone too: a server that was restarted
                 if isinstance(error, DRIVER_ERRORS):
                     raise as_sqlalchemy(error, lost=lost) from error
@@ -125,7 +134,8 @@ async def _rolled_back(driver: Any) -> bool:
     if driver.is_closed() or asyncio.current_task().cancelling():  # type: ignore[union-attr]
         return False
     try:
-        await driver.execute("ROLLBACK")
+        if driver.is_in_transaction():
+            await driver.execute("ROLLBACK")
     except Exception:
         return False
     return True

@@ -114,11 +114,6 @@ class Finder:
         self._note(found, tenant_id, asked_by, assurance, index, keys, now)
         return found
 
-    async def is_set(self, key: str) -> bool:
-        """Whether `key` is in Redis, read along with whatever others ask of it at this moment; False when Redis is away."""
-        found = await self._cache.read(key)
-        return found is not None and found[0] is not None
-
     async def _look(
         self, keys: TenantKeys | None, asked: Asked, unless: str | None
     ) -> tuple[Landed | None, TenantKeys | None, bytes | None]:

@@ -93,8 +93,8 @@ _failures: dict[tuple[str, int], int] = {}
 def at_hand(header: bytes | str | None) -> Principal | None:
     """Who this `Authorization` header is, if this process has just checked it; for paths that must not wait.
 
-    Only half of the check: `revocation_key(principal)` must be read before the answer leaves, in the same MGET as
-    whatever else is read. None is no refusal: call `authenticate`.
+    A key that was revoked meanwhile is believed for what is left of its second; whoever reads Redis anyway reads
+    `revocation_key(principal)` too, and knows at once. None is no refusal: call `authenticate`.
     """
     if header is None:
         return None

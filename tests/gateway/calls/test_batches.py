@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from gateway.calls import batches, fresh
 from gateway.calls.batches import MOST, next_batch
 from gateway.calls.store import Prepared, store
 from tests.factories import make_tenant
@@ -49,7 +50,13 @@ async def test_events_of_one_moment_share_a_transaction(house: House, monkeypatc
         sizes.append(len(events))
         return await store(run, events)
 
-    monkeypatch.setattr("gateway.calls.batches.store", counting)
+    async def counting_fresh(db: Any, tenant_id: Any, events: Any) -> Any:
+        known = await fresh.take(db, tenant_id, events)
+        sizes.append(len(known))
+        return known
+
+    monkeypatch.setattr(batches, "store", counting)
+    monkeypatch.setattr(batches, "fresh", SimpleNamespace(take=counting_fresh, may_be_fresh=fresh.may_be_fresh))
     other = await make_tenant(house.db, house.keyring, "Other SA")
     mine = [house.take(event("ended", f"c-{number}", ended=True)) for number in range(20)]
     theirs = house.intake.take(other, "ve_1", ENDED, raw=b"{}")
@@ -95,6 +102,7 @@ async def test_a_database_that_is_away_is_told_to_everybody_who_waits(
     ]
     with monkeypatch.context() as away:
         away.setattr(house.db, "quick", lambda *_: Away())
+        away.setattr(house.db, "driver", lambda *_: Away())
         taken = await asyncio.gather(*(house.intake.commit(one) for one in prepared), return_exceptions=True)
     assert [type(one) for one in taken] == [OperationalError] * 3
     assert not (await house.intake.commit(prepared[0])).duplicate
