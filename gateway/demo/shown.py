@@ -44,10 +44,11 @@ def outbox(scene: Scene, calls: Sequence[Mapping[str, Any]], title: str) -> None
     scene.say.print(table)
 
 
-def _arrival(delivery: Mapping[str, Any]) -> tuple[bool, str]:
-    """In the order in which the CRM was asked; what was not asked for yet comes last."""
+def _arrival(delivery: Mapping[str, Any]) -> tuple[bool, str, bool]:
+    """In the order in which the CRM was asked; what was not asked for yet comes last. The person is first of a request."""
     attempts = delivery["attempts"]
-    return (not attempts, attempts[-1]["at"] if attempts else "")
+    asked = attempts[-1]["at"] if attempts else ""
+    return (not attempts, asked, delivery["action"] != "upsert_contact")
 
 
 def _style(state: str) -> str:
