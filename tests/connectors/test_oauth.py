@@ -76,6 +76,31 @@ def test_the_authorize_url_asks_for_what_the_manifest_says() -> None:
     assert SECRET not in url
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({"scope_separator": ","}, {"scope": "oauth,contacts.read", "optional_scope": "tickets,deals"}),
+        (
+            {"scope_separator": ",", "optional_scope_field": ""},
+            {"scope": "oauth,contacts.read,tickets,deals"},
+        ),
+        ({"scope_field": ""}, {}),
+        ({"scopes": (), "optional_scopes": ()}, {}),
+        (
+            {"authorize_extra": {"access_type": "offline", "prompt": "consent"}, "optional_scopes": ()},
+            {"scope": "oauth contacts.read", "access_type": "offline", "prompt": "consent"},
+        ),
+    ],
+    ids=["commas", "optional ones with the others", "set at the vendor", "none", "extra parameters"],
+)
+def test_each_vendor_is_asked_in_its_own_way(changes: dict[str, Any], asked: dict[str, str]) -> None:
+    manifest = msgspec.structs.replace(MANIFEST, pkce=False, **changes)
+    url = oauth("https://app.example", manifest).authorize_url(redirect_uri="https://gw.example/cb", state="s-1")
+    said = {name: values[0] for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()}
+    common = ("response_type", "client_id", "redirect_uri", "state")
+    assert {name: value for name, value in said.items() if name not in common} == asked
+
+
 def test_pkce_is_left_out_where_the_vendor_does_not_take_it() -> None:
     plain = msgspec.structs.replace(MANIFEST, pkce=False)
     assert "code_challenge" not in oauth("https://app.example", plain).authorize_url(
@@ -99,11 +124,32 @@ async def test_a_code_becomes_a_token() -> None:
 
 
 async def test_credentials_can_go_into_the_header() -> None:
+    """Pipedrive: of the exchange, of renewals and of revocations, and then nowhere else."""
+    basic = msgspec.structs.replace(MANIFEST, client_auth="basic", pkce=False)
+    async with serving(reply(200, GRANT), reply(200, GRANT), reply(200, {})) as server:
+        await oauth(server.origin, basic).exchange(code="c-1", redirect_uri="https://gw.example/cb", verifier="v" * 43)
+        await oauth(server.origin, basic).refresh("rt-0")
+        await oauth(server.origin, basic).revoke("rt-1")
+    header = "Basic " + base64.b64encode(f"client-id:{SECRET}".encode()).decode()
+    assert [seen.header("authorization") for seen in server.seen] == [header] * 3
+    assert [form(seen.body) for seen in server.seen] == [
+        {"grant_type": "authorization_code", "code": "c-1", "redirect_uri": "https://gw.example/cb"},
+        {"grant_type": "refresh_token", "refresh_token": "rt-0"},
+        {"token": "rt-1", "token_type_hint": "refresh_token"},
+    ]
+
+
+async def test_without_a_secret_for_this_server_nothing_is_sent() -> None:
+    """A vendor's data centres have secrets of their own; a code is not spent on a request that cannot succeed."""
     async with serving(reply(200, GRANT)) as server:
-        await oauth(server.origin, msgspec.structs.replace(MANIFEST, client_auth="basic")).refresh("rt-0")
-    (seen,) = server.seen
-    assert seen.header("authorization") == "Basic " + base64.b64encode(f"client-id:{SECRET}".encode()).decode()
-    assert form(seen.body) == {"grant_type": "refresh_token", "refresh_token": "rt-0"}
+        keyless = OAuth(
+            MANIFEST, client_id="client-id", client_secret="", read_token=read_token, token_origin=server.origin
+        )
+        with pytest.raises(Unsupported):
+            await keyless.refresh("rt-0")
+        with pytest.raises(Unsupported):
+            await keyless.exchange(code="c-1", redirect_uri="https://gw.example/cb")
+    assert server.seen == []
 
 
 @pytest.mark.parametrize("answered", [None, "", "absent"])
@@ -125,6 +171,8 @@ async def test_an_answer_without_a_refresh_token_says_so(answered: str | None) -
         pytest.param(reply(429, {"status": "error", "message": "slow down"}), Unavailable, id="429 with a JSON object"),
         pytest.param(reply(429, GRANT), Unavailable, id="429 that looks like a token"),
         pytest.param(reply(401, {"success": False}), Unavailable, id="401 with a JSON object"),
+        pytest.param(reply(200, {"error": "invalid_grant"}), ReconnectNeeded, id="revoked, with 200"),
+        pytest.param(reply(200, {"error": "general_error"}), Unavailable, id="an error with 200"),
         pytest.param(reply(200, {"access_token": ""}), Unavailable, id="empty token"),
         pytest.param(reply(200, {"access_token": None}), Unavailable, id="null token"),
         pytest.param(reply(200, ["access_token"]), Unavailable, id="a list"),

@@ -38,6 +38,21 @@ async def test_a_good_sign_in_becomes_a_connection_that_was_probed(parts: Parts,
     assert utc_now() < row.refresh_due_at < row.token_expires_at
 
 
+async def test_an_account_is_called_as_its_people_call_it(parts: Parts, tenant_id: TenantId) -> None:
+    """The number of a HubSpot account is known to nobody; its domain stands in the token's description."""
+    attached = await connect(parts, tenant_id)
+    assert attached.account == f"aurora.example ({AURORA})"
+
+
+@pytest.mark.parametrize("kind", [Kind.OUTAGE, Kind.HTML, Kind.RESET])
+async def test_a_token_that_is_not_described_connects_all_the_same(
+    parts: Parts, tenant_id: TenantId, crm: Crm, kind: Kind
+) -> None:
+    crm.break_down(kind=kind, path="/oauth/2026-09/token/introspect")
+    attached = await connect(parts, tenant_id)
+    assert (attached.outcome, attached.account) == (Outcome.CONNECTED, f"HubSpot {AURORA}")
+
+
 async def test_tokens_stand_sealed_in_the_row_and_open_only_there(parts: Parts, tenant_id: TenantId) -> None:
     """Whoever copies the database, or swaps two rows in it, gets no grant."""
     first = await row_of(parts, await connected(parts, tenant_id))

@@ -8,17 +8,22 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
+from sqlalchemy import select
 
 from gateway.connections.authorize import Outcome, Refusal
 from gateway.connections.health import State
+from gateway.connections.tables import OauthFlow
 from gateway.console import texts
 from gateway.console.connect import targets
 from gateway.console.pages import when
 from gateway.db.base import TenantId
+from gateway.settings import App
 from tests import web as shell
 from tests.flows.test_connect import Browser
 from tests.gateway.connections.connecting import settings_for
+from tests.gateway.connections.vendors import MANIFESTS, provider, providers
 from tests.web import Web
 
 TEMPLATES = Path(__file__).parents[3] / "gateway" / "console" / "templates"
@@ -209,6 +214,101 @@ def test_everything_that_can_happen_has_words() -> None:
 )
 def test_forms_may_lead_to_the_vendor_and_nowhere_else(origin: str, allowed: tuple[str, ...]) -> None:
     assert targets(None, origin) == allowed
+
+
+# ── connecting, where vendors differ ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def known(browser: Browser, web: Web, tenant_id: TenantId, monkeypatch: pytest.MonkeyPatch) -> Browser:
+    """A browser that is signed in, where four CRMs can be connected."""
+    monkeypatch.setattr(web.parts.connections, "providers", providers())
+    await browser.get(await web.console_link(tenant_id))
+    await (await browser.press("Continue")).follow()
+    return browser
+
+
+async def test_a_crm_that_is_not_set_up_says_which_settings_are_missing_and_where_that_is_explained(
+    known: Browser, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guided = provider(msgspec.structs.replace(MANIFESTS["zoho"], guide="docs/connect/zoho.md"))
+    half = App(client_id="ours")
+    monkeypatch.setattr(web.parts.connections, "providers", providers({"zoho": guided}, zoho=half, pipedrive=App()))
+    await known.get("/console/connections")
+    assert "GATEWAY_ZOHO_CLIENT_SECRET" in known.page
+    assert "GATEWAY_ZOHO_CLIENT_ID" not in known.page
+    assert "docs/connect/zoho.md" in known.page
+    assert "GATEWAY_PIPEDRIVE_CLIENT_ID and GATEWAY_PIPEDRIVE_CLIENT_SECRET" in known.page
+    assert 'value="pipedrive"' not in known.html
+    csrf = dict(re.findall(r'name="(csrf)" value="([^"]+)"', known.html))
+    await known.post("/console/connections", {**csrf, "provider": "zoho"})
+    assert known.status == 409
+    assert "GATEWAY_ZOHO_CLIENT_SECRET" in known.page
+
+
+@pytest.mark.parametrize(
+    ("typed", "origin"),
+    [
+        ("", "https://login.salesforce.com"),
+        ("test.salesforce.com", "https://test.salesforce.com"),
+        (" https://Acme--Dev.sandbox.my.salesforce.com/lightning/page ", "https://acme--dev.sandbox.my.salesforce.com"),
+    ],
+)
+async def test_a_sign_in_host_of_one_s_own_is_where_the_browser_goes(
+    known: Browser, web: Web, typed: str, origin: str
+) -> None:
+    await known.get("/console/connections")
+    assert "test.salesforce.com for a sandbox" in known.page
+    csrf = dict(re.findall(r'name="(csrf)" value="([^"]+)"', known.html))
+    await known.post("/console/connections", {**csrf, "provider": "salesforce", "login_host": typed})
+    assert known.status == 303
+    assert known.headers["location"].startswith(f"{origin}/oauth/authorize?")
+    async with web.parts.db.reading() as session:
+        flow = (await session.scalars(select(OauthFlow))).one()
+    assert (flow.auth_origin, flow.token_origin) == (origin, origin)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "evil.com",
+        "https://evil.com/.my.salesforce.com",
+        "x@acme.my.salesforce.com",
+        "acme.my.salesforce.com:8443",
+        "<b>",
+    ],
+)
+async def test_a_sign_in_host_that_is_not_the_vendor_s_is_refused_in_words(
+    known: Browser, web: Web, typed: str
+) -> None:
+    await known.get("/console/connections")
+    csrf = dict(re.findall(r'name="(csrf)" value="([^"]+)"', known.html))
+    await known.post("/console/connections", {**csrf, "provider": "salesforce", "login_host": typed})
+    assert known.status == 409
+    assert "not a sign-in host of Salesforce: test.salesforce.com for a sandbox, or your My Domain" in known.page
+    assert "evil" not in known.html
+    key = await web.key(await web.tenant("Other AG"))
+    reply = await web.client.post(
+        "/v1/connections",
+        json={"provider": "salesforce", "login_host": typed},
+        headers={"authorization": f"Bearer {key}"},
+    )
+    assert reply.status_code == 422
+    assert [error["field"] for error in reply.json()["errors"]] == ["body.login_host"]
+    async with web.parts.db.reading() as session:
+        assert (await session.scalars(select(OauthFlow))).all() == []
+
+
+def test_consent_pages_may_pass_a_browser_on_to_the_vendor_s_other_regions() -> None:
+    """Chromium checks redirects of a form against the policy: a European would be stuck at accounts.zoho.com."""
+    manifest = msgspec.structs.replace(MANIFESTS["zoho"], consent_hosts=("https://*.zoho.eu",))
+    known = providers({"zoho": provider(manifest)}).of("zoho")
+    assert targets(known, known.auth_origin) == (
+        "https://accounts.zoho.com",
+        "https://*.zoho.com",
+        "https://*.zoho.eu",
+    )
+    assert targets(known, "http://127.0.0.1:9001") == ("http://127.0.0.1:9001",)
 
 
 def test_times_are_where_the_tenant_is() -> None:
