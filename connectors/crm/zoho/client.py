@@ -186,6 +186,7 @@ class Zoho:
         """What lies in the recycle bin or has left it, and of leads those that became contacts. Merged records are told as
         deleted ones: Zoho does not say into what."""
         module = wire.people_module(kind)
+        since = since.replace(microsecond=0)  # Zoho's times are whole seconds
         changes = await self._deleted(kind, module, since)
         return [*changes, *await self._converted(since)] if kind is Kind.LEAD else changes
 

@@ -35,6 +35,7 @@ class Makeup:
         self._owners: dict[str, tuple[float, Owner]] = {}
         self._modules: dict[str, tuple[float, _Module]] = {}
         self._pipelines: dict[Kind, tuple[float, list[Pipeline]]] = {}
+        self._tags: dict[str, tuple[float, dict[str, str]]] = {}
         self._layouts: dict[tuple[str, str], str] = {}
         self._refused: dict[str, Rejected] = {}
 
@@ -169,6 +170,32 @@ class Makeup:
 
     async def _field(self, kind: Kind, name: str) -> Field | None:
         return next((one for one in await self.fields(kind) if one.name == name), None)
+
+    # ── tags ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def tag(self, kind: Kind, named: str) -> str:
+        """The name of a tag of one module, by its id or its name, case aside. Raises `Rejected` for one that is not there:
+        Zoho would make it, and nobody would know whose slip of the pen it is."""
+        module = wire.MODULES[kind]
+        known = self._tags.get(module)
+        fresh = known is not None and monotonic() - known[0] < _FRESH.total_seconds()
+        for listed in (known[1] if known and fresh else None, None):
+            tags = listed if listed is not None else await self._listed_tags(module)
+            for id, name in tags.items():
+                if named == id or named.casefold() == name.casefold():
+                    return name
+        raise Rejected("this Zoho account has no such tag", field="Tag")
+
+    def remembered_tag(self, kind: Kind, named: str) -> str:
+        """Without asking."""
+        known = self._tags.get(wire.MODULES[kind], (0.0, {}))[1]
+        return known.get(named) or next((one for one in known.values() if one.casefold() == named.casefold()), named)
+
+    async def _listed_tags(self, module: str) -> dict[str, str]:
+        with self.allowed("tags"):
+            found = wire_account.read_tags(await self._http.send(wire.tags(module)))
+        self._tags[module] = (monotonic(), found)
+        return found
 
     # ── pipelines ───────────────────────────────────────────────────────────────────────────────────────────────────
 

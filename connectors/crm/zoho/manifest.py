@@ -40,7 +40,7 @@ DATA_CENTRES: Mapping[str, DataCentre] = {
 }
 """By the `location` of the callback. "uk" is hearsay: it is accepted, nobody is sent there."""
 
-_TLDS = r"(?:com|eu|in|com\.au|jp|com\.cn|sa|uk|ca)"
+_TLDS = r"(?P<region>com|eu|in|com\.au|jp|com\.cn|sa|uk|ca)"  # which API belongs to which sign-in, and which secret
 
 _ENFORCED = Sticking(
     stick=Stick.ENFORCED,
@@ -177,11 +177,15 @@ MANIFEST = Manifest(
         "ZohoCRM.users.READ": "know who looks after a contact",
         "ZohoCRM.org.READ": "know which organisation this is",
     },
+    substitutes={
+        "create_ticket": "a case in Zoho CRM. Tickets of Zoho Desk are another product",
+        "add_to_list": "a tag on the record; Zoho's lists are views over such values",
+    },
     opt_out_limits="Zoho's “Email Opt Out” keeps a contact or lead from mass e-mails and campaigns sent out of Zoho CRM. "
     "It knows no do-not-call, and other Zoho products keep lists of their own.",
     keys_fields={kind: KEY for kinds in KEYED.values() for kind in kinds},
     region_hosts=rf"(?:www|sandbox|developer)\.zohoapis\.{_TLDS}",
-    login_hosts=r"accounts\.(?:zoho\.(?:com|eu|in|com\.au|jp|com\.cn|sa|uk)|zohocloud\.ca)",
+    login_hosts=rf"accounts\.(?:zoho(?!\.ca)|zohocloud(?=\.ca))\.{_TLDS}",
     login_words="the data centre your Zoho account lives in, such as accounts.zoho.eu",
     callback_host="accounts-server",
     origin_field="api_domain",
@@ -189,7 +193,10 @@ MANIFEST = Manifest(
     optional_scope_field="",  # Zoho's page knows no optional scopes
     # Without `offline` there is no refresh token; without `consent` a second sign-in gives none.
     authorize_extra={"access_type": "offline", "prompt": "consent"},
+    consent_hosts=tuple(f"https://{row.accounts}" for row in DATA_CENTRES.values()),
     auth_scheme="Zoho-oauthtoken",
+    refresh_floor=timedelta(minutes=1),  # ten tokens in ten minutes; after that none for the rest of them
+    grants_apart=True,  # a user has twenty refresh tokens per app; one more silently ends the oldest
     assumed_life=timedelta(hours=1),
     notices="subscribed",
     guide="docs/connect/zoho.md",

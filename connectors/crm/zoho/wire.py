@@ -171,6 +171,10 @@ def fields(module: str) -> Request:
     return Request(method="GET", path=path("settings", "fields"), query=[("module", module)])
 
 
+def tags(module: str) -> Request:
+    return Request(method="GET", path=path("settings", "tags"), query=[("module", module)])
+
+
 def layouts(module: str) -> Request:
     return Request(method="GET", path=path("settings", "layouts"), query=[("module", module)])
 

@@ -136,6 +136,20 @@ def read_links(reply: Reply) -> frozenset[str]:
     return frozenset(found.api_name for found in read(reply, _Fields).fields if found.data_type in _LINKS)
 
 
+class _Tag(msgspec.Struct):
+    id: str
+    name: str
+
+
+class _Tags(msgspec.Struct):
+    tags: list[_Tag]
+
+
+def read_tags(reply: Reply) -> dict[str, str]:
+    """Names by id."""
+    return {} if reply.status == 204 else {one.id: one.name for one in read(reply, _Tags).tags}
+
+
 class _Layout(msgspec.Struct):
     id: str
     status: str | None = "active"

@@ -162,7 +162,7 @@ def update(kind: Kind, id: str, row: Mapping[str, Any], *, unmodified_since: str
 
 
 def add_tag(kind: Kind, id: str, tag: str) -> Request:
-    """Makes the tag if there is none; one that is there already is no error. Tags are Zoho's lists of people."""
+    """One that is there already is no error. Tags are Zoho's lists of people."""
     return Request(
         method="POST",
         path=path(MODULES[kind], id, "actions", "add_tags"),

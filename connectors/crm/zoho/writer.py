@@ -238,8 +238,8 @@ class Writer:
                 return self._change(write, target)
             case AddToList():
                 target = known(write.target)
-                request = wire_writes.add_tag(target.kind, target.id, write.list)
-                return Ready(write, request, target.kind, created=False, leaves=False)
+                request = wire_writes.add_tag(target.kind, target.id, await self._makeup.tag(target.kind, write.list))
+                return Ready(write, request, target.kind, created=False)
             case OptOut():
                 target = known(write.target)
                 request = wire_writes.opt_out(target.kind, target.id)
@@ -343,7 +343,7 @@ class Writer:
                 return [self._change(write, ref).request]
             case AddToList():
                 ref = Ref(wire_writes.kind_of(write.target), wire_writes.id_of(write.target))
-                return [wire_writes.add_tag(ref.kind, ref.id, write.list)]
+                return [wire_writes.add_tag(ref.kind, ref.id, self._makeup.remembered_tag(ref.kind, write.list))]
             case OptOut():
                 return [wire_writes.opt_out(wire_writes.kind_of(write.target), wire_writes.id_of(write.target))]
             case _:
