@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar, TypeVar
 
 import httpx2
 
 from connectors.crm.catalog import CATALOG, Provider
 from connectors.crm.port import Crm, Stick, Sticking
-from connectors.crm.records import Kind, Ref
+from connectors.crm.records import Kind, Ref, Write, name_of
 from connectors.http import Http, make_client
 from connectors.request import Reply, Request
 from connectors.sandbox import hubspot
@@ -30,7 +31,10 @@ from connectors.sandbox.store import Entry, Person
 from tests.contract.schemas import check_exchange
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-LEVELS = (Stick.ENFORCED, Stick.FOUND)
+LEVELS: Mapping[str, Sequence[Stick]] = {"pipedrive": (Stick.FOUND, Stick.BLIND)}
+"""How well the best-kept kinds of writes stick on the accounts a vendor is tried with; two levels for most."""
+_MOST_LEVELS = (Stick.ENFORCED, Stick.FOUND)
+AnAccount = TypeVar("AnAccount", bound="Account")
 
 
 @dataclass
@@ -43,6 +47,19 @@ class Account(ABC):
     clock: Clock
     sent: list[Request] = field(default_factory=list)
     sticks: Mapping[str, Sticking] = field(default_factory=dict)
+
+    follows_merges: ClassVar[bool] = True
+    """Whether the id of a merged person leads to the one that stayed."""
+    admins_demand: ClassVar[bool] = True
+    """Whether the API refuses records that lack what an admin demands."""
+    opts_out_by_address: ClassVar[bool] = True
+    """Whether only an e-mail address can be opted out."""
+    names_fields: ClassVar[bool] = True
+    """Whether a new field gets the name we ask for, and options the values; else the CRM gives its own."""
+    finds_anybody: ClassVar[bool] = False
+    """Whether a new person without an address is found again where nothing is enforced."""
+    reads_deals_at: ClassVar[str] = "*/deals/batch/read"
+    """Where the deals of a context come from."""
 
     @abstractmethod
     def add_person(self, **values: str) -> Ref:
@@ -106,6 +123,19 @@ class Account(ABC):
     def text(self, ref: Ref) -> str:
         """All of a record in one string."""
         return "\n".join(self.values(ref).values())
+
+    def html(self, ref: Ref) -> str:
+        """The text of an activity as the CRM will show it to a browser."""
+        return "\n".join(value for name, value in self.values(ref).items() if name.endswith("body"))
+
+    def read_only(self) -> None:
+        """Leave only rights to read."""
+        self.narrow("oauth", *(scope for scope in self.provider.manifest.scopes if "write" not in scope))
+
+    def creation_path(self, write: Write) -> str:
+        """Pattern of the address that a write's record is created at."""
+        kinds = {"log_call": "calls", "create_task": "tasks", "add_note": "notes", "create_event": "meetings"}
+        return f"*/{kinds.get(name_of(write), name_of(write).removeprefix('create_') + 's')}"
 
     def settle(self) -> None:
         """Let search catch up."""
@@ -248,21 +278,21 @@ async def hubspot_account(level: Stick) -> AsyncIterator[Account]:
         return vendor.grants.issue_access(grant, clock())
 
     async with running(face) as origin, make_client() as client:
-        account = _open(HubSpotAccount, provider, origin, client, token, faults, clock)
+        account = open_account(HubSpotAccount, provider, origin, client, token, faults, clock)
         account.portal, account.grant = portal, grant
-        await _ready(account, level)
+        await ready(account, level)
         yield account
 
 
-def _open(
-    kind: type[HubSpotAccount],
+def open_account(
+    kind: type[AnAccount],
     provider: Provider,
     origin: str,
     client: httpx2.AsyncClient,
     token: Callable[[bool], Any],
     faults: Faults,
     clock: Clock,
-) -> HubSpotAccount:
+) -> AnAccount:
     sent: list[Request] = []
 
     def observe(request: Request, reply: Reply) -> None:
@@ -271,18 +301,32 @@ def _open(
 
     http = Http(
         origin=origin, client=client, token=token, read_error=provider.read_error, observe=observe,
-        total=timedelta(seconds=5),
+        auth_scheme=provider.manifest.auth_scheme, total=timedelta(seconds=5),
     )  # fmt: skip
     crm = provider.open(http, sticks={}, account=None, region="CH")
     return kind(provider=provider, crm=crm, faults=faults, clock=clock, sent=sent)
 
 
-async def _ready(account: Account, level: Stick) -> None:
+async def ready(account: Account, level: Stick) -> None:
     await account.crm.who_am_i()
     account.sticks = await account.crm.probe()
     assert account.sticks["log_call"].stick is level, "the sandbox does not offer this level"
     account.sent.clear()
 
 
-ACCOUNTS: Mapping[str, Callable[[Stick], AbstractAsyncContextManager[Account]]] = {"hubspot": hubspot_account}
-CASES: Sequence[tuple[str, Stick]] = [(slug, level) for slug in CATALOG for level in LEVELS]
+def _elsewhere(slug: str) -> Callable[[Stick], AbstractAsyncContextManager[Account]]:
+    """A vendor's account from its own module, loaded when it is asked for: those modules build on this one."""
+
+    def opened(level: Stick) -> AbstractAsyncContextManager[Account]:
+        module = import_module(f"tests.contract.accounts_{slug}")
+        account: AbstractAsyncContextManager[Account] = getattr(module, f"{slug}_account")(level)
+        return account
+
+    return opened
+
+
+ACCOUNTS: Mapping[str, Callable[[Stick], AbstractAsyncContextManager[Account]]] = {
+    "hubspot": hubspot_account,
+    "pipedrive": _elsewhere("pipedrive"),
+}
+CASES: Sequence[tuple[str, Stick]] = [(slug, level) for slug in CATALOG for level in LEVELS.get(slug, _MOST_LEVELS)]

@@ -19,6 +19,7 @@ import jsonschema
 from connectors.crm.hubspot.manifest import VERSION
 from connectors.request import Reply, Request
 from tests.closing import note_operation
+from tests.contract.schemas_pipedrive import check_pipedrive
 from tests.shared import FOLDER
 
 _SPEC_VERSION = "2026-03"
@@ -27,6 +28,8 @@ _LOOSENED = {"inputs", "sorts"}  # shown with other shapes than the API has
 
 def check_exchange(vendor: str, request: Request, reply: Reply) -> None:
     """Fails if the request or its 2xx answer is not what the vendor publishes. Does nothing where nothing is published."""
+    if vendor == "pipedrive":
+        check_pipedrive(request, reply)
     if vendor != "hubspot" or not (FOLDER / "specs" / "hubspot").exists():
         return
     template, operation = _operation(request)

@@ -46,7 +46,7 @@ from connectors.errors import (
 )
 from connectors.http import no_sending_after
 from connectors.sandbox.faults import Kind as Fault
-from tests.contract.accounts import Account
+from tests.contract.accounts import LEVELS, Account
 
 
 def number(text: str) -> PhoneNumber:
@@ -201,6 +201,9 @@ async def test_a_merged_person_is_still_reached(account: Account, person: Ref) -
     winner = account.add_person(last_name="Perrochon-Meier")
     account.merge(winner, person)
     found = await account.crm.read_contact(person)
+    if not account.follows_merges:  # the old id is gone; the CRM says only in its notifications what became of it
+        assert found is None
+        return
     assert found is not None
     assert found.id == winner.id
 
@@ -244,7 +247,7 @@ async def test_context_says_when_a_part_is_missing(account: Account, person: Ref
     """Half an answer on the phone beats none, if it says that it is half."""
     done(await account.crm.write([call(person)]))
     account.add_deal("Maintenance", person)
-    account.hurt(kind=Fault.OUTAGE, path="*/deals/batch/read")
+    account.hurt(kind=Fault.OUTAGE, path=account.reads_deals_at)
     context = await account.crm.context(person)
     assert context.complete is False
     assert context.open_deals == ()
@@ -269,6 +272,10 @@ async def test_one_key_writes_once(account: Account, person: Ref) -> None:
     """A lost answer must not become a second activity in the customer's CRM."""
     for write in supported(account, person):
         (first,) = done(await account.crm.write([write]))
+        if _blind(account, write):
+            with pytest.raises(Unsupported):
+                await account.crm.find(write)
+            continue
         earlier = await account.crm.find(write)
         assert earlier is not None
         assert ref(earlier) == ref(first)
@@ -280,7 +287,8 @@ async def test_one_key_writes_once(account: Account, person: Ref) -> None:
 
 async def test_a_look_finds_nothing_where_nothing_is(account: Account, person: Ref) -> None:
     for write in supported(account, person):
-        assert await account.crm.find(write) is None
+        if not _blind(account, write):
+            assert await account.crm.find(write) is None
     done(await account.crm.write([call(person, "another-key")]))
     assert await account.crm.find(call(person, "call-1")) is None
 
@@ -291,19 +299,20 @@ async def test_a_look_finds_nothing_where_nothing_is(account: Account, person: R
 async def test_a_lost_answer_is_looked_for_and_found(account: Account, person: Ref, fault: Fault) -> None:
     """The CRM did it and could not say so: unknown first, then found by its key, never sent again."""
     for write in supported(account, person):
-        account.hurt(kind=fault, method="POST", path=f"*/{_plural(write)}", count=1, commits=True)
+        account.hurt(kind=fault, method="POST", path=account.creation_path(write), count=1, commits=True)
         unknown = failed(await account.crm.write([write]), OutcomeUnknown)
         assert isinstance(unknown, OutcomeUnknown)
         assert unknown.settle == account.sticks[name_of(write)].settle
+        if _blind(account, write):  # for a person to decide
+            continue
         found = await account.crm.find(write)
         assert found is not None
         assert account.linked(person, found.kind) == {found.id}
         assert account.count(found.kind) == 1
 
 
-def _plural(write: Write) -> str:
-    """The last segment of the address creations go to; vendors' sandboxes use the same words or "*"."""
-    return {"create_event": "meetings"}.get(name_of(write), KINDS[name_of(write)].value + "s")
+def _blind(account: Account, write: Write) -> bool:
+    return account.sticks[name_of(write)].stick is Stick.BLIND
 
 
 async def test_a_look_can_fail_without_being_believed(account: Account, person: Ref) -> None:
@@ -339,7 +348,7 @@ async def test_a_revoked_grant_asks_for_a_new_sign_in(account: Account, person: 
 
 async def test_a_missing_scope_is_no_lost_grant(account: Account, person: Ref) -> None:
     """Disconnecting a tenant over one missing right would stop everything else too."""
-    account.narrow("oauth", *(scope for scope in account.provider.manifest.scopes if "write" not in scope))
+    account.read_only()
     refused = failed(await account.crm.write([call(person)]), Rejected)
     assert isinstance(refused, Rejected)
     assert refused.scopes
@@ -347,7 +356,7 @@ async def test_a_missing_scope_is_no_lost_grant(account: Account, person: Ref) -
 
 async def test_after_a_failure_that_may_pass_nothing_overtakes(account: Account, person: Ref) -> None:
     run = [call(person, "call-1"), call(person, "call-2"), call(person, "call-3")]
-    account.hurt(kind=Fault.RATE_LIMIT, count=1, skip=1)
+    account.hurt(kind=Fault.RATE_LIMIT, method="POST", count=1, skip=1)
     first, second, third = await account.crm.write(run)
     assert isinstance(first, Done)
     assert isinstance(second, Failed)
@@ -367,6 +376,9 @@ async def test_one_bad_write_does_not_stop_the_next(account: Account, person: Re
 
 
 async def test_a_demand_of_the_accounts_admin_names_the_field(account: Account, person: Ref) -> None:
+    if not account.admins_demand:
+        done(await account.crm.write([CreateDeal(key="d", name="Maintenance", about=(person,))]))
+        return
     account.require(Kind.DEAL, account.name_of("amount"))
     refused = failed(await account.crm.write([CreateDeal(key="d", name="Maintenance", about=(person,))]), Rejected)
     assert isinstance(refused, Rejected)
@@ -391,7 +403,8 @@ async def test_spoken_text_is_shown_not_run(account: Account, person: Ref, text:
     (record,) = done(await account.crm.write([spoken]))
     shown = account.text(ref(record))
     assert "From the call, not checked" in shown
-    body = "\n".join(value for name, value in account.values(ref(record)).items() if name.endswith("body"))
+    body = account.html(ref(record))
+    assert "From the call, not checked" in body
     assert "<script>" not in body
     assert "\x00" not in shown
 
@@ -469,7 +482,7 @@ async def test_a_known_address_becomes_an_update(account: Account, person: Ref) 
 
 async def test_a_person_who_cannot_be_found_again_is_said_so(account: Account, level: tuple[str, Stick]) -> None:
     write = UpsertContact(key="p", phone="+41446681800", last_name="Perrochon")
-    if level[1] is Stick.ENFORCED:
+    if level[1] is Stick.ENFORCED or account.finds_anybody:
         assert await account.crm.find(write) is None
     else:
         with pytest.raises(Unsupported):
@@ -494,6 +507,10 @@ async def test_repeatable_writes_repeat(account: Account, person: Ref) -> None:
 
 async def test_whom_an_opt_out_cannot_reach_is_said(account: Account) -> None:
     silent = account.add_person(last_name="Perrochon", phone="+41446681800")
+    if not account.opts_out_by_address:
+        (outcome,) = await account.crm.write([OptOut(key="out", target=silent)])
+        assert isinstance(outcome, Done)
+        return
     failed(await account.crm.write([OptOut(key="out", target=silent)]), Rejected)
 
 
@@ -576,7 +593,8 @@ async def test_the_preview_is_what_is_sent(account: Account, person: Ref) -> Non
     await account.crm.pipelines(Kind.DEAL)
     if "create_ticket" in _granted(account):
         await account.crm.pipelines(Kind.TICKET)
-    for write in [*supported(account, person), NEW]:
+    stranger = msgspec.structs.replace(NEW, phone="+41445550177")
+    for write in [*supported(account, person), stranger]:
         account.sent.clear()
         shown = account.crm.preview(write)
         done(await account.crm.write([write]))
@@ -613,20 +631,23 @@ async def test_fields_are_listed_with_what_they_hold(account: Account) -> None:
 
 async def test_a_field_is_made_once(account: Account, level: tuple[str, Stick]) -> None:
     wanted = Field(name="gateway_score", label="Score", type="number", custom=True)
-    if level[1] is not Stick.ENFORCED:
+    if level[1] is not LEVELS.get(level[0], (Stick.ENFORCED,))[0]:
         with pytest.raises(Rejected) as refused:
             await account.crm.create_field(Kind.CONTACT, wanted)
         assert refused.value.scopes
         return
     made = await account.crm.create_field(Kind.CONTACT, wanted)
-    assert (made.name, made.type, made.custom) == ("gateway_score", "number", True)
+    assert (made.type, made.custom) == ("number", True)
+    assert (made.name if account.names_fields else made.label) == ("gateway_score" if account.names_fields else "Score")
     assert await account.crm.create_field(Kind.CONTACT, wanted) == made
     with pytest.raises(Rejected):
         await account.crm.create_field(Kind.CONTACT, msgspec.structs.replace(wanted, type="text"))
     choice = Field(
         name="gateway_mood", label="Mood", type="choice", options=(Option(value="good", label="Good"),), custom=True
     )
-    assert (await account.crm.create_field(Kind.CONTACT, choice)).options == choice.options
+    options = (await account.crm.create_field(Kind.CONTACT, choice)).options
+    assert [option.label for option in options] == ["Good"]
+    assert options == choice.options or not account.names_fields
 
 
 async def test_everyone_is_listed_in_pages(account: Account) -> None:

@@ -206,7 +206,8 @@ class Makeup:
         existing = _named(await self.definitions(kind, again=True), field)
         if existing is None:
             made = wire_account.read_definition(await self._http.send(request))
-            self._definitions.pop(wire.FIELD_LISTS[kind], None)
+            read_at, known = self._definitions[wire.FIELD_LISTS[kind]]
+            self._definitions[wire.FIELD_LISTS[kind]] = (read_at, {**known, made.field_code: made})
             return made.field(kind)
         found = existing.field(kind)
         if found.type != field.type:

@@ -160,7 +160,8 @@ def scopes_for(request: Request) -> tuple[str, ...]:
 def _rate_limited(request: Request, reply: Reply) -> RateLimited:
     """Burst or day: the headers tell, where they are (the body's shape is not sure)."""
     wished = retry_after(reply.headers)
-    if _header(reply, "x-daily-ratelimit-token-remaining") == 0:
+    tokens = _header(reply, "x-daily-ratelimit-token-remaining")
+    if tokens is not None and tokens < request.cost:
         reason = "the tokens Pipedrive gives this company for a day are used up"
         return RateLimited(reason, retry_after=wished or _DAY_OVER, policy="DAILY", status=reply.status)
     reset = _header(reply, "x-ratelimit-reset")
