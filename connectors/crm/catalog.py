@@ -12,6 +12,10 @@ from connectors.crm.hubspot import wire_changes as hubspot_changes
 from connectors.crm.hubspot import wire_errors as hubspot_errors
 from connectors.crm.hubspot.client import HubSpot
 from connectors.crm.hubspot.manifest import MANIFEST as HUBSPOT
+from connectors.crm.pipedrive import wire_changes as pipedrive_changes
+from connectors.crm.pipedrive import wire_errors as pipedrive_errors
+from connectors.crm.pipedrive.client import Pipedrive
+from connectors.crm.pipedrive.manifest import MANIFEST as PIPEDRIVE
 from connectors.crm.port import Left, Manifest, Open
 from connectors.crm.records import Account
 from connectors.errors import ConnectorError
@@ -50,5 +54,13 @@ CATALOG: Mapping[str, Provider] = {
         hubspot_errors.read_limits,
         hubspot_changes.read_changes,
         name_account=hubspot_account.name_account,
+    ),
+    "pipedrive": Provider(
+        PIPEDRIVE,
+        Pipedrive,
+        pipedrive_errors.read_token,
+        pipedrive_errors.read_error,
+        pipedrive_errors.read_limits,
+        pipedrive_changes.read_changes,
     ),
 }

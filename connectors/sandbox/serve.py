@@ -12,14 +12,14 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from connectors.sandbox import hubspot
+from connectors.sandbox import hubspot, pipedrive
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.face import TRANSPORT, Face
 from connectors.sandbox.journal import Journal
 from connectors.sandbox.shown import Shown
 
-PROVIDERS: Mapping[str, Callable[..., Face]] = {"hubspot": hubspot.demo_app}
-SHOWN: Mapping[str, Callable[[Face], Shown]] = {"hubspot": hubspot.shown}
+PROVIDERS: Mapping[str, Callable[..., Face]] = {"hubspot": hubspot.demo_app, "pipedrive": pipedrive.demo_app}
+SHOWN: Mapping[str, Callable[[Face], Shown]] = {"hubspot": hubspot.shown, "pipedrive": pipedrive.shown}
 """What the account of a `PROVIDERS` sandbox holds, for the demo."""
 
 
@@ -31,12 +31,30 @@ class _Cuttable(HttpToolsProtocol):
         self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
 
 
-class _Quiet(uvicorn.Server):
-    """A server inside somebody else's process: signals are not its business."""
+class _Guest(uvicorn.Server):
+    """A server inside somebody else's process: signals are not its business, and it ends at once, not at the next tick."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.leaving = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        while not self.leaving.is_set():
+            await self.on_tick(0)  # the answers' date, each second
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.leaving.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # the idle ones
+            if not connection.transport.is_closing():
+                connection.transport.abort()
 
 
 def _config(app: Face) -> uvicorn.Config:
@@ -63,7 +81,7 @@ async def running(app: Face, *, host: str = "127.0.0.1", port: int = 0) -> Async
     Leaving closes every connection, at once; entering again with the same port and app is the same CRM come back.
     """
     with bind(host, port) as bound:
-        server = _Quiet(_config(app))
+        server = _Guest(_config(app))
         task = asyncio.create_task(server.serve(sockets=[bound]))
         while not server.started:
             if task.done():
@@ -72,7 +90,7 @@ async def running(app: Face, *, host: str = "127.0.0.1", port: int = 0) -> Async
         try:
             yield f"http://{host}:{bound.getsockname()[1]}"
         finally:
-            server.should_exit = server.force_exit = True
+            server.leaving.set()
             await task
 
 
