@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from connectors.crm.catalog import CATALOG
-from gateway.demo.browser import NoWayBack, agree
+from gateway.demo.browser import NoWayBack, sign_in
 from gateway.demo.callers import STORIES, Story, end_report, vapi_message
 from gateway.demo.people import KINDS, held, person_of, somebody, spelling
 from gateway.demo.shown import act, addresses, crm_tables, outbox, rows, short
@@ -61,24 +60,13 @@ async def connect(scene: Scene) -> None:
     """Walk the sign-in as a person would: our Approve page, the CRM's consent page, back to us."""
     act(scene, 1, f"Connecting {CATALOG[scene.ground.provider].manifest.name} by OAuth, as a person would")
     started = await scene.api("POST", "/v1/connections", {"provider": scene.ground.provider})
-    browser = scene.client
-    await browser.get(started["authorize_url"])  # the page that says who asks for what
-    approved = await browser.post(
-        started["authorize_url"], headers={"sec-fetch-site": "same-origin", "origin": scene.origin}
-    )
-    cookie = {"cookie": approved.headers["set-cookie"].partition(";")[0]}  # what ties the sign-in to this browser
     try:
-        called_back = await agree(browser, approved.headers["location"], ours=scene.origin)
+        told = await sign_in(scene.client, started["authorize_url"], ours=scene.origin)
     except NoWayBack as lost:
         raise DemoFailed(str(lost)) from None
-    back = await browser.get(called_back, headers=cookie)
-    result = await browser.get(scene.origin + back.headers["location"].removeprefix(scene.origin), headers=cookie)
-    if result.status_code != 200:
-        raise DemoFailed(f"the sign-in ended on a page with status {result.status_code}")
     connections = (await scene.api("GET", "/v1/connections"))["items"]
     if len(connections) != 1:
-        told = re.search(r"<h1[^>]*>([^<]+)", result.text)
-        raise DemoFailed(f"the sign-in ended without a connection: {told[1].strip() if told else 'no page says why'}")
+        raise DemoFailed(f"the sign-in ended without a connection: {told}")
     (connection,) = connections
     scene.say.print(
         f"  {connection['account']['name']} is connected: {connection['state']}, {len(connection['scopes'])} scopes\n"

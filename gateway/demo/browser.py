@@ -1,7 +1,8 @@
-"""A person at a vendor's consent page: follows where it leads, reads its form, says yes."""
+"""A person who signs in: our page, the vendor's consent page (follows where it leads, reads its form, says yes), back to us."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin
@@ -12,7 +13,7 @@ MOST_STEPS = 6  # pages and redirects between us and us
 
 
 class NoWayBack(Exception):
-    """The vendor's pages did not lead back to us; the text says where they ended."""
+    """The pages did not lead back to us; the text says where they ended."""
 
 
 @dataclass
@@ -66,3 +67,20 @@ async def agree(browser: httpx2.AsyncClient, address: str, *, ours: str) -> str:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         reply = await browser.post(address, content=urlencode(form.values), headers=headers)
     raise NoWayBack("the vendor's pages lead in a circle")
+
+
+async def sign_in(browser: httpx2.AsyncClient, authorize_url: str, *, ours: str) -> str:
+    """Walk a sign-in from our page that says who asks for what to our page that says what became of it; its headline.
+
+    Raises `NoWayBack`.
+    """
+    await browser.get(authorize_url)
+    approved = await browser.post(authorize_url, headers={"sec-fetch-site": "same-origin", "origin": ours})
+    cookie = {"cookie": approved.headers["set-cookie"].partition(";")[0]}  # what ties the sign-in to this browser
+    called_back = await agree(browser, approved.headers["location"], ours=ours)
+    back = await browser.get(called_back, headers=cookie)
+    page = await browser.get(urljoin(called_back, back.headers.get("location", "")), headers=cookie)
+    if page.status_code != 200:
+        raise NoWayBack(f"the sign-in ended on a page with status {page.status_code}")
+    told = re.search(r"<h1[^>]*>([^<]+)", page.text)
+    return told[1].strip() if told else "no page says why"

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tests import servers
 from tests.chaos.story import SHORT, Size, Verdict, run
+from tests.chaos.vendors import VENDORS
 
 OUT = Path(__file__).parents[2] / "build" / "chaos.json"
 
@@ -24,8 +25,8 @@ def main() -> int:
     verdicts: list[tuple[int, Verdict]] = []
     for seed in range(first, first + seeds):
         with servers.start_postgres(durable=True) as postgres, servers.start_redis() as redis:
-            verdict = asyncio.run(run(seed, size, postgres, redis))
-        sys.stdout.write(f"seed {seed}: {verdict}\n")
+            verdict = asyncio.run(run(seed, size, postgres, redis, crm=wanted.crm))
+        sys.stdout.write(f"{wanted.crm}, seed {seed}: {verdict}\n")
         for what in ("lost", "doubled", "out_of_order", "unfinished"):
             for line in getattr(verdict, what)[:10]:
                 sys.stdout.write(f"    {what}: {line}\n")
@@ -40,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description="Hurt delivery, then count at the CRM.")
     parser.add_argument("--seeds", type=int, default=5, help="how many runs")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--crm", choices=sorted(VENDORS), default="hubspot", help="whose sandbox is written to")
     parser.add_argument("--short", action="store_true", help="the size of the one in the suite")
     return parser.parse_args()
 

@@ -24,15 +24,10 @@ import redis.asyncio
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from connectors.crm.hubspot.wire_writes import mark
 from connectors.crm.port import Sticking
 from connectors.crm.records import CallLog, CreateDeal, CreateTask, LogCall, Person, UpsertContact, Write
-from connectors.sandbox import hubspot
-from connectors.sandbox.face import Face
 from connectors.sandbox.faults import Fault, Kind
-from connectors.sandbox.hubspot import Portal
 from connectors.sandbox.serve import running
-from connectors.sandbox.store import Crm, Entry
 from gateway import schema
 from gateway.connections.tables import Connection
 from gateway.crypto import new_kek_text
@@ -43,21 +38,20 @@ from gateway.outbox.tables import Attempt, Delivery
 from gateway.parts import Parts
 from gateway.parts import parts as opened_parts
 from gateway.settings import Settings
+from tests.chaos.vendors import VENDORS, Vendor
 from tests.factories import providers_at
-from tests.gateway.connections.connecting import connected, make_tenant
 from tests.processes import Gateway, Process
 from tests.servers import Postgres, Redis
 
-KEY = "gateway_key"
 LEASE, REQUEST, SETTLE = timedelta(seconds=4), timedelta(seconds=1), timedelta(seconds=1)
-CLIENT = {"GATEWAY_HUBSPOT_CLIENT_ID": "sandbox-client", "GATEWAY_HUBSPOT_CLIENT_SECRET": "sandbox-secret"}
+CLIENT = {"CLIENT_ID": "sandbox-client", "CLIENT_SECRET": "sandbox-secret"}
 
 
 @dataclass(frozen=True)
 class Size:
     """How much of everything. The default is a run of a minute or two."""
 
-    accounts: int = 3
+    accounts: int = 3  # at a vendor whose sandbox has several
     people: int = 20  # per account
     calls: int = 2  # per person, four writes each for the first, three for the others
     workers: int = 2
@@ -99,27 +93,26 @@ class Stage:
 
     gateway: Gateway
     parts: Parts
-    face: Face
-    vendor: hubspot.HubSpot
+    vendor: Vendor
     postgres: Postgres
     redis: Redis
     chance: random.Random
     size: Size
     workers: list[Process]
     relay: Process
-    lanes: dict[int, tuple[TenantId, str]]  # portal → tenant and connection
+    lanes: dict[int, tuple[TenantId, str]]  # account → tenant and connection
     troubles: Counter[str] = field(default_factory=Counter)
 
 
-async def run(seed: int, size: Size, postgres: Postgres, redis_server: Redis) -> Verdict:
+async def run(seed: int, size: Size, postgres: Postgres, redis_server: Redis, *, crm: str = "hubspot") -> Verdict:
     """One run. `postgres` and `redis_server` are used and hurt: give it its own."""
     began = time.monotonic()
-    async with staged(seed, size, postgres, redis_server) as stage:
-        promised = {portal: await promise_all(stage, portal) for portal in stage.lanes}
+    async with staged(seed, size, postgres, redis_server, VENDORS[crm](size.accounts)) as stage:
+        promised = {account: await promise_all(stage, account) for account in stage.lanes}
         later = asyncio.create_task(_promise_later(stage, promised))
         await trouble(stage)
         await later
-        stage.face.faults.clear()
+        stage.vendor.face.faults.clear()
         unfinished = await finished(stage)
         verdict = count(stage, promised)
         verdict.unfinished = unfinished
@@ -128,14 +121,14 @@ async def run(seed: int, size: Size, postgres: Postgres, redis_server: Redis) ->
 
 
 @asynccontextmanager
-async def staged(seed: int, size: Size, postgres: Postgres, redis_server: Redis) -> AsyncIterator[Stage]:
+async def staged(
+    seed: int, size: Size, postgres: Postgres, redis_server: Redis, vendor: Vendor
+) -> AsyncIterator[Stage]:
     chance = random.Random(seed)
     key = new_kek_text()
     await schema.migrate(postgres.url)
-    # Every other account lets activities carry unique properties; in the rest a repeat must be found, not refused.
-    portals = [Portal(70000 + n, f"Chaos {n} SA", activities_unique=n % 2 == 0) for n in range(size.accounts)]
-    face = hubspot.create_app(*portals, limits=False)
-    async with running(face) as origin:
+    async with running(vendor.face) as origin:
+        at = {**CLIENT, **{f"{what}_URL": origin for what in ("AUTH", "TOKEN", "API")}}
         given = {
             "GATEWAY_DATABASE_URL": postgres.url,
             "GATEWAY_REDIS_URL": redis_server.url,
@@ -143,24 +136,17 @@ async def staged(seed: int, size: Size, postgres: Postgres, redis_server: Redis)
             "GATEWAY_LEASE": str(LEASE.total_seconds()),
             "GATEWAY_REQUEST_TIMEOUT": str(REQUEST.total_seconds()),
             "GATEWAY_LOG_LEVEL": "WARNING",
-            **CLIENT,
-            **{f"GATEWAY_HUBSPOT_{what}_URL": origin for what in ("AUTH", "TOKEN", "API")},
+            **{f"GATEWAY_{vendor.slug.upper()}_{name}": value for name, value in at.items()},
         }
         settings = Settings(database_url=postgres.url, redis_url=redis_server.url, sealing_keys=(SecretStr(key),))
         gateway = Gateway(given, Path(tempfile.mkdtemp(prefix="chaos-")))
         async with opened_parts(settings, providers=providers_at(origin)) as parts:
-            lanes = {}
-            for portal in portals:
-                tenant_id = await make_tenant(parts, f"Tenant of {portal.name}")
-                lanes[portal.hub_id] = (tenant_id, await connected(parts, tenant_id, account=portal.hub_id))
+            lanes = {place: await vendor.connect(parts, place) for place in range(len(vendor.accounts))}
             await _settle_sooner(parts)
-            face.journal.forget()
+            vendor.face.journal.forget()
             workers = await asyncio.gather(*(asyncio.to_thread(gateway.worker) for _ in range(size.workers)))
             relay = await asyncio.to_thread(gateway.relay)
-            assert isinstance(face.vendor, hubspot.HubSpot)
-            stage = Stage(
-                gateway, parts, face, face.vendor, postgres, redis_server, chance, size, list(workers), relay, lanes
-            )
+            stage = Stage(gateway, parts, vendor, postgres, redis_server, chance, size, list(workers), relay, lanes)
             try:
                 yield stage
             finally:
@@ -181,11 +167,11 @@ async def _settle_sooner(parts: Parts) -> None:
 # ── what is promised ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def promise_all(stage: Stage, portal: int) -> list[Promise]:
+async def promise_all(stage: Stage, account: int) -> list[Promise]:
     """The first call of everybody."""
     made = []
     for person in range(stage.size.people):
-        made += await _promise(stage, portal, person, call=0)
+        made += await _promise(stage, account, person, call=0)
     return made
 
 
@@ -194,22 +180,22 @@ async def _promise_later(stage: Stage, promised: dict[int, list[Promise]]) -> No
     wait = stage.size.trouble.total_seconds() / max(1, (stage.size.calls - 1) * stage.size.people * len(stage.lanes))
     for call in range(1, stage.size.calls):
         for person in range(stage.size.people):
-            for portal in stage.lanes:
+            for account in stage.lanes:
                 while True:
                     try:
-                        promised[portal] += await _promise(stage, portal, person, call=call)
+                        promised[account] += await _promise(stage, account, person, call=call)
                         break
                     except Exception:  # PostgreSQL is restarting: intake would answer 503 and be asked again
                         await asyncio.sleep(0.2)
                 await asyncio.sleep(wait)
 
 
-async def _promise(stage: Stage, portal: int, person: int, *, call: int) -> list[Promise]:
-    tenant_id, connection_id = stage.lanes[portal]
+async def _promise(stage: Stage, account: int, person: int, *, call: int) -> list[Promise]:
+    tenant_id, connection_id = stage.lanes[account]
     keys = await stage.parts.keyring.of(tenant_id)
-    who = b"%d-%d" % (portal, person)
-    number = f"+4179{portal % 1000:03}{person:04}"
-    name = f"{portal}-{person}-{call}"
+    who = b"%d-%d" % (account, person)
+    number = f"+4179{account % 1000:03}{person:04}"
+    name = f"{account}-{person}-{call}"
     key = person_key(connection_id, who)
     upsert = UpsertContact(key=key, phone=number, first_name="P", last_name=name, target=Person())
     contact = _one(f"dl_c-{name}", upsert, "person")
@@ -317,14 +303,20 @@ async def flush_redis(stage: Stage) -> None:
 
 
 async def answers_lost(stage: Stage) -> None:
-    stage.face.faults.add(
-        Fault(kind=Kind.RESET_AFTER, method="POST", path="/crm/*", probability=0.5, count=stage.chance.randint(1, 8))
+    stage.vendor.face.faults.add(
+        Fault(
+            kind=Kind.RESET_AFTER,
+            method="POST",
+            path=stage.vendor.api,
+            probability=0.5,
+            count=stage.chance.randint(1, 8),
+        )
     )
-    stage.face.faults.add(
+    stage.vendor.face.faults.add(
         Fault(
             kind=Kind.ERROR,
             method="POST",
-            path="/crm/*",
+            path=stage.vendor.api,
             commits=True,
             probability=0.3,
             count=stage.chance.randint(1, 5),
@@ -334,23 +326,25 @@ async def answers_lost(stage: Stage) -> None:
 
 async def crm_down(stage: Stage) -> None:
     kind = stage.chance.choice((Kind.OUTAGE, Kind.RESET, Kind.ERROR))
-    stage.face.faults.add(Fault(kind=kind, path="/crm/*", count=stage.chance.randint(1, 15)))
+    stage.vendor.face.faults.add(Fault(kind=kind, path=stage.vendor.api, count=stage.chance.randint(1, 15)))
 
 
 async def crm_hangs(stage: Stage) -> None:
-    stage.face.faults.add(Fault(kind=Kind.HANG, path="/crm/*", count=stage.chance.randint(1, 4)))
-    stage.face.faults.add(
-        Fault(kind=Kind.LATENCY, path="/crm/*", delay=timedelta(seconds=1.5), count=stage.chance.randint(1, 4))
+    stage.vendor.face.faults.add(Fault(kind=Kind.HANG, path=stage.vendor.api, count=stage.chance.randint(1, 4)))
+    stage.vendor.face.faults.add(
+        Fault(kind=Kind.LATENCY, path=stage.vendor.api, delay=timedelta(seconds=1.5), count=stage.chance.randint(1, 4))
     )
 
 
 async def rate_limited(stage: Stage) -> None:
-    stage.face.faults.add(Fault(kind=Kind.RATE_LIMIT, path="/crm/*", count=stage.chance.randint(1, 10)))
+    stage.vendor.face.faults.add(Fault(kind=Kind.RATE_LIMIT, path=stage.vendor.api, count=stage.chance.randint(1, 10)))
 
 
 async def rubbish(stage: Stage) -> None:
     kind = stage.chance.choice((Kind.HTML, Kind.TRUNCATED, Kind.EMPTY, Kind.CUT))
-    stage.face.faults.add(Fault(kind=kind, method="POST", path="/crm/*", count=stage.chance.randint(1, 4)))
+    stage.vendor.face.faults.add(
+        Fault(kind=kind, method="POST", path=stage.vendor.api, count=stage.chance.randint(1, 4))
+    )
 
 
 async def postgres_restart(stage: Stage) -> None:
@@ -376,34 +370,22 @@ async def finished(stage: Stage) -> list[str]:
 
 
 def count(stage: Stage, promised: dict[int, list[Promise]]) -> Verdict:
-    """Compare what was promised with what each portal holds, by the key in our own property or in the text's last line."""
+    """Compare what was promised with what each account holds, by the key in our own field or in the text's last line."""
     verdict = Verdict(troubles=stage.troubles)
-    for portal, promises in promised.items():
-        crm: Crm = stage.vendor.portals[portal].crm
+    for account, promises in promised.items():
         keys = {promise.write.key for promise in promises}
-        marks = {mark(key): key for key in keys}
-        held: dict[str, list[Entry]] = {}
-        for kind in ("contact", "call", "task", "deal"):
-            for entry in crm.all(kind):
-                held.setdefault(_key_of(entry, marks), []).append(entry)
+        held = stage.vendor.held(account, keys)
         verdict.promised += len(promises)
         verdict.lost += sorted(key for key in keys if key not in held)
         verdict.doubled += sorted(key for key in keys if len(held.get(key, ())) > 1)
         verdict.strays += sum(len(entries) for key, entries in held.items() if key not in keys)
         people = {promise.id: promise.write.key for promise in promises if isinstance(promise.write, UpsertContact)}
         for promise in promises:
+            wanted = {one.id for need in promise.needs for one in held.get(people[need], ())}
             for entry in held.get(promise.write.key, ()) if promise.needs else ():
-                wanted = {one.id for need in promise.needs for one in held.get(people[need], ())}
-                if not wanted & set(crm.linked(entry.kind, entry.id, "contact")):
+                if not stage.vendor.is_linked(account, entry, wanted):
                     verdict.out_of_order.append(promise.write.key)
     return verdict
-
-
-def _key_of(entry: Entry, marks: dict[str, str]) -> str:
-    if (key := entry.properties.get(KEY)) is not None:
-        return key
-    texts = " ".join(value for name, value in entry.properties.items() if name.endswith(("body", "description")))
-    return next((key for sign, key in marks.items() if sign in texts), f"stray {entry.kind} {entry.id}")
 
 
 async def attempts(stage: Stage) -> Counter[str]:
