@@ -12,14 +12,24 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from connectors.sandbox import hubspot, pipedrive
+from connectors.sandbox import hubspot, pipedrive, salesforce, zoho
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.face import TRANSPORT, Face
 from connectors.sandbox.journal import Journal
 from connectors.sandbox.shown import Shown
 
-PROVIDERS: Mapping[str, Callable[..., Face]] = {"hubspot": hubspot.demo_app, "pipedrive": pipedrive.demo_app}
-SHOWN: Mapping[str, Callable[[Face], Shown]] = {"hubspot": hubspot.shown, "pipedrive": pipedrive.shown}
+PROVIDERS: Mapping[str, Callable[..., Face]] = {
+    "hubspot": hubspot.demo_app,
+    "pipedrive": pipedrive.demo_app,
+    "salesforce": salesforce.demo_app,
+    "zoho": zoho.demo_app,
+}
+SHOWN: Mapping[str, Callable[[Face], Shown]] = {
+    "hubspot": hubspot.shown,
+    "pipedrive": pipedrive.shown,
+    "salesforce": salesforce.shown,
+    "zoho": zoho.shown,
+}
 """What the account of a `PROVIDERS` sandbox holds, for the demo."""
 
 

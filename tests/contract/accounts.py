@@ -24,6 +24,7 @@ from connectors.sandbox import hubspot
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.face import Face
 from connectors.sandbox.faults import Fault, Faults
+from connectors.sandbox.faults import Kind as FaultKind
 from connectors.sandbox.hubspot.grants import Grant
 from connectors.sandbox.hubspot.kinds import BY_SEGMENT, DEFAULTS
 from connectors.sandbox.serve import running
@@ -58,6 +59,8 @@ class Account(ABC):
     """Whether a new field gets the name we ask for, and options the values; else the CRM gives its own."""
     finds_anybody: ClassVar[bool] = False
     """Whether a new person without an address is found again where nothing is enforced."""
+    rights_are_scopes: ClassVar[bool] = True
+    """Whether what we may do is decided by the grant's scopes; else by the rights of the user who signed in."""
     reads_deals_at: ClassVar[str] = "*/deals/batch/read"
     """Where the deals of a context come from."""
 
@@ -136,6 +139,10 @@ class Account(ABC):
         """Pattern of the address that a write's record is created at."""
         kinds = {"log_call": "calls", "create_task": "tasks", "add_note": "notes", "create_event": "meetings"}
         return f"*/{kinds.get(name_of(write), name_of(write).removeprefix('create_') + 's')}"
+
+    def lose_answer(self, write: Write, fault: FaultKind) -> None:
+        """Let the CRM do what `write` asks, and its answer be lost."""
+        self.hurt(kind=fault, method="POST", path=self.creation_path(write), count=1, commits=True)
 
     def settle(self) -> None:
         """Let search catch up."""
@@ -328,5 +335,7 @@ def _elsewhere(slug: str) -> Callable[[Stick], AbstractAsyncContextManager[Accou
 ACCOUNTS: Mapping[str, Callable[[Stick], AbstractAsyncContextManager[Account]]] = {
     "hubspot": hubspot_account,
     "pipedrive": _elsewhere("pipedrive"),
+    "salesforce": _elsewhere("salesforce"),
+    "zoho": _elsewhere("zoho"),
 }
 CASES: Sequence[tuple[str, Stick]] = [(slug, level) for slug in CATALOG for level in LEVELS.get(slug, _MOST_LEVELS)]

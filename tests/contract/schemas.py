@@ -20,6 +20,8 @@ from connectors.crm.hubspot.manifest import VERSION
 from connectors.request import Reply, Request
 from tests.closing import note_operation
 from tests.contract.schemas_pipedrive import check_pipedrive
+from tests.contract.schemas_salesforce import check_salesforce
+from tests.contract.schemas_zoho import check_zoho
 from tests.shared import FOLDER
 
 _SPEC_VERSION = "2026-03"
@@ -30,6 +32,10 @@ def check_exchange(vendor: str, request: Request, reply: Reply) -> None:
     """Fails if the request or its 2xx answer is not what the vendor publishes. Does nothing where nothing is published."""
     if vendor == "pipedrive":
         check_pipedrive(request, reply)
+    if vendor == "salesforce":
+        check_salesforce(request, reply)
+    if vendor == "zoho":
+        check_zoho(request, reply)
     if vendor != "hubspot" or not (FOLDER / "specs" / "hubspot").exists():
         return
     template, operation = _operation(request)

@@ -299,7 +299,7 @@ async def test_a_look_finds_nothing_where_nothing_is(account: Account, person: R
 async def test_a_lost_answer_is_looked_for_and_found(account: Account, person: Ref, fault: Fault) -> None:
     """The CRM did it and could not say so: unknown first, then found by its key, never sent again."""
     for write in supported(account, person):
-        account.hurt(kind=fault, method="POST", path=account.creation_path(write), count=1, commits=True)
+        account.lose_answer(write, fault)
         unknown = failed(await account.crm.write([write]), OutcomeUnknown)
         assert isinstance(unknown, OutcomeUnknown)
         assert unknown.settle == account.sticks[name_of(write)].settle
@@ -351,19 +351,17 @@ async def test_a_missing_scope_is_no_lost_grant(account: Account, person: Ref) -
     account.read_only()
     refused = failed(await account.crm.write([call(person)]), Rejected)
     assert isinstance(refused, Rejected)
-    assert refused.scopes
+    assert refused.scopes or not account.rights_are_scopes
 
 
 async def test_after_a_failure_that_may_pass_nothing_overtakes(account: Account, person: Ref) -> None:
     run = [call(person, "call-1"), call(person, "call-2"), call(person, "call-3")]
-    account.hurt(kind=Fault.RATE_LIMIT, method="POST", count=1, skip=1)
-    first, second, third = await account.crm.write(run)
-    assert isinstance(first, Done)
-    assert isinstance(second, Failed)
-    assert isinstance(third, Failed)
-    assert isinstance(second.error, RateLimited)
-    assert isinstance(third.error, Unavailable)
-    assert account.count(Kind.CALL) == 1
+    passed = 0 if account.provider.manifest.run >= len(run) else 1  # one request carries them all, or each its own
+    account.hurt(kind=Fault.RATE_LIMIT, method="POST", count=1, skip=passed)
+    outcomes = await account.crm.write(run)
+    became = [type(one.error) if isinstance(one, Failed) else type(one) for one in outcomes]
+    assert became == [Done, RateLimited, Unavailable, Unavailable][1 - passed :][: len(run)]
+    assert account.count(Kind.CALL) == passed
 
 
 async def test_one_bad_write_does_not_stop_the_next(account: Account, person: Ref) -> None:
@@ -634,7 +632,7 @@ async def test_a_field_is_made_once(account: Account, level: tuple[str, Stick]) 
     if level[1] is not LEVELS.get(level[0], (Stick.ENFORCED,))[0]:
         with pytest.raises(Rejected) as refused:
             await account.crm.create_field(Kind.CONTACT, wanted)
-        assert refused.value.scopes
+        assert refused.value.scopes or not account.rights_are_scopes
         return
     made = await account.crm.create_field(Kind.CONTACT, wanted)
     assert (made.type, made.custom) == ("number", True)
