@@ -1,15 +1,35 @@
-"""Fixtures for everyone: `tests.stores` has the databases, this file the gateway's own processes."""
+"""Fixtures for everyone: `tests.stores` has the databases, this file the gateway's own processes.
+
+Here too: how many examples a property is tried on. `quick` is what `make test` uses; `make test THOROUGH=1`, which
+belongs into the night, tries each a thousand times. A property that states its own number keeps it.
+"""
 
 import base64
+import functools
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpcore2
+import hypothesis
 import pytest
 
-from tests.processes import Gateway
+from tests.processes import Gateway, memory
 
 pytest_plugins = ["tests.stores", "tests.closing"]
+
+hypothesis.settings.register_profile("quick", max_examples=30, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("quick")
+
+# Where pytest makes `tmp_path`. SQLite waits for the disk at each commit, which on a disk is half of such a test's time.
+if (_folder := memory(programs=True)) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_folder))
+
+# A client without a TLS context of its own makes one, which takes 30 ms of reading the system's certificates. One is
+# enough for all clients of a test process: what they ask is this machine, mostly without TLS.
+httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
 
 
 @pytest.fixture

@@ -26,7 +26,13 @@ UNPRIVILEGED = "nobody"  # exists on every Unix; PostgreSQL refuses to run as ro
 
 # Nothing here survives the machine, so nothing waits for the disk. `synchronous_commit` stays on: a server that is
 # killed (which tests do) then still has every commit it answered, which is what they count.
-HASTE = {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
+HASTE = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "128MB",  # what is written before old log is used again: it may lie in memory
+}
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -68,10 +74,10 @@ class Where:
 class Server:
     """A server of our own that can be stopped, killed and started again on the same port with the same data."""
 
-    def __init__(self, process: Process, where: Where, folder: Path) -> None:
+    def __init__(self, process: Process, where: Where, data: Path) -> None:
         self._process = process
         self.where = where
-        self._folder = folder
+        self._data = data
 
     @property
     def url(self) -> str:
@@ -105,7 +111,8 @@ class Server:
     def close(self) -> None:
         """End it and remove its data."""
         self._process.stop()
-        remove_folder(self._folder)
+        for folder in self._process.remove:
+            remove_folder(folder)
 
     def log(self) -> str:
         """What it printed."""
@@ -126,7 +133,7 @@ class Postgres(Server):
 
     def _await_ready(self) -> None:
         # The last line of this file is what pg_ctl itself waits for; a recovering server says "starting".
-        status = self._folder / "data" / "postmaster.pid"
+        status = self._data / "postmaster.pid"
         ours = f"{self._process.pid}\n"
 
         def ready() -> bool:
@@ -156,21 +163,23 @@ def start_postgres(*, durable: bool = False) -> Postgres:
     Raises `Missing`. Takes about a second: `initdb` is most of it.
     """
     programs, origin = _postgres_programs()
-    folder = new_folder("postgres")
+    folder = new_folder("postgres")  # programs and log; in memory nothing may be executed
+    rows = folder if durable else new_folder("postgres-data", quick=True)
     try:
-        return _start_postgres(programs, origin, folder, durable=durable)
+        return _start_postgres(programs, origin, folder, rows, durable=durable)
     except BaseException:
-        remove_folder(folder)
+        for made in {folder, rows}:
+            remove_folder(made)
         raise
 
 
-def _start_postgres(programs: Path, origin: str, folder: Path, *, durable: bool) -> Postgres:
+def _start_postgres(programs: Path, origin: str, folder: Path, rows: Path, *, durable: bool) -> Postgres:
     user = None
     if os.geteuid() == 0:
         entry = pwd.getpwnam(UNPRIVILEGED)
         user = f"{entry.pw_uid}:{entry.pw_gid}"
         programs = _reachable(programs, entry, folder)
-    data = folder / "data"
+    data = rows / "data"
     data.mkdir(mode=0o700)
     if user:
         os.chown(data, entry.pw_uid, entry.pw_gid)
@@ -192,10 +201,10 @@ def _start_postgres(programs: Path, origin: str, folder: Path, *, durable: bool)
             cwd=folder,
             user=user,
             stop_by=signal.SIGINT,  # "fast": cut connections, keep the data whole
-            remove=(folder,),
+            remove=(folder,) if durable else (folder, rows),
         )
         where = Where(f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres", version, origin)
-        server = Postgres(process.start(), where, folder)
+        server = Postgres(process.start(), where, data)
         try:
             server._await_ready()
         except ProcessFailed:

@@ -237,8 +237,9 @@ def _database(server: Where, template: str | None) -> Iterator[str]:
 
 
 async def _create(server: Where, name: str, template: str | None) -> None:
+    # As files: a third of the work of writing every page of the template to the log, which nobody here reads.
     connection = await _connect(server)
-    await connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+    await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template1"}" STRATEGY FILE_COPY')
     await connection.close()
 
 

@@ -76,7 +76,7 @@ KILLED = """
 import os
 from tests import servers
 redis, postgres = servers.start_redis(), servers.start_postgres()
-print("started", redis.pid, postgres.pid, redis._folder, postgres._folder, flush=True)
+print("started", redis.pid, postgres.pid, redis._data, postgres._data.parent, flush=True)
 os.kill(os.getpid(), 9)
 """
 
