@@ -1,5 +1,6 @@
 # make demo    the whole story in this terminal, on its own sandbox; it needs nothing outside this folder
 # make test    every test, on a real PostgreSQL and a real Redis that it obtains and starts itself
+#              JOBS=4 as many at a time; TESTS=tests/rules only these; THOROUGH=1 a thousand examples for each property
 # make check   format, lint, types, import contracts
 # make bench   the benchmarks, as ratios to floors measured in the same run
 # make chaos   processes killed, stores flushed, answers lost; then counted
@@ -19,7 +20,7 @@ demo:
 	@$(RUN)/gateway demo $(if $(CRM),--crm $(CRM)) $(if $(STORY),--story $(STORY)) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: setup
-	@$(RUN)/python -m pytest -n $(or $(JOBS),2) $(TESTS)
+	@$(RUN)/python -m pytest -n $(or $(JOBS),2) $(if $(filter-out 0,$(THOROUGH)),--hypothesis-profile thorough) $(TESTS)
 
 check: setup
 	$(RUN)/ruff format --check .

@@ -20,6 +20,7 @@ from tests.processes import PROJECT, program
         ("demo CRM=hubspot STORY=lead ONCE=1", ".venv/bin/gateway demo --crm hubspot --story lead --once"),
         ("test", ".venv/bin/python -m pytest -n 2"),
         ("test JOBS=4", ".venv/bin/python -m pytest -n 4"),
+        ("test THOROUGH=1", ".venv/bin/python -m pytest -n 2 --hypothesis-profile thorough"),
         ("check", ".venv/bin/ruff format --check ."),
         ("check", ".venv/bin/ruff check ."),
         ("check", ".venv/bin/mypy gateway connectors rules tests"),
