@@ -18,13 +18,13 @@ from connectors.crm.pipedrive.client import Pipedrive
 from connectors.crm.pipedrive.manifest import MANIFEST as PIPEDRIVE
 from connectors.crm.port import Left, Manifest, Open
 from connectors.crm.records import Account
+from connectors.crm.salesforce import wire_errors as salesforce_errors
+from connectors.crm.salesforce.client import Salesforce
+from connectors.crm.salesforce.manifest import MANIFEST as SALESFORCE
 from connectors.crm.zoho import wire_changes as zoho_changes
 from connectors.crm.zoho import wire_errors as zoho_errors
 from connectors.crm.zoho.client import Zoho
 from connectors.crm.zoho.manifest import MANIFEST as ZOHO
-from connectors.crm.salesforce import wire_errors as salesforce_errors
-from connectors.crm.salesforce.client import Salesforce
-from connectors.crm.salesforce.manifest import MANIFEST as SALESFORCE
 from connectors.errors import ConnectorError
 from connectors.request import Reply, Request
 from connectors.tokens import ReadToken

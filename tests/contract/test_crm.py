@@ -360,7 +360,8 @@ async def test_after_a_failure_that_may_pass_nothing_overtakes(account: Account,
     account.hurt(kind=Fault.RATE_LIMIT, method="POST", count=1, skip=passed)
     outcomes = await account.crm.write(run)
     became = [type(one.error) if isinstance(one, Failed) else type(one) for one in outcomes]
-    assert became == [Done, RateLimited, Unavailable, Unavailable][1 - passed :][: len(run)]
+    assert became[: passed + 1] == [Done, RateLimited][1 - passed :]
+    assert set(became[passed + 1 :]) <= {RateLimited, Unavailable}  # refused with it, or not sent because of it
     assert account.count(Kind.CALL) == passed
 
 

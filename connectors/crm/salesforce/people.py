@@ -213,7 +213,7 @@ class People:
         if of == "Lead":
             converted = f"IsConverted=true AND SystemModstamp>={soql.moment(start)}"
             asked.append(wire.asking("converted", _ended(of, converted)))
-        gone = wire.read(await self._http.send(_deleted(of, start, end)), _Deleted).deleted_records
+        gone = wire.read(await self._http.send(_deleted(of, start, end)), Deleted).deleted_records
         refs = [part.ref for part in asked]
         told = wire.read_composite(await self._http.send(wire.composite(asked)), refs)
         merged = {change.id: change for ref in refs for change in _moves(kind, rows_of(told[ref]))}
@@ -225,15 +225,15 @@ class People:
         return sorted([*plain, *merged.values()], key=lambda change: (change.at or since, change.id))
 
 
-class _Gone(msgspec.Struct, rename="camel"):
+class Gone(msgspec.Struct, rename="camel"):
     id: str
     deleted_date: str = ""
 
 
-class _Deleted(msgspec.Struct, rename="camel"):
+class Deleted(msgspec.Struct, rename="camel"):
     """Recorded: get_deleted_200."""
 
-    deleted_records: list[_Gone]
+    deleted_records: list[Gone]
 
 
 def _deleted(of: str, start: datetime, end: datetime) -> Request:

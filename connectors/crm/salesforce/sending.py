@@ -267,7 +267,7 @@ class Sending:
             failed = self._failure(one, answers)
             if failed is None:
                 first = answers[one.parts[0].ref] if one.parts else None
-                going.settle(one.index, self._done(one, first))
+                going.settle(one.index, self._done(going.made(one), first))
                 continue
             if isinstance(failed, Halted):
                 again[one.index] = one.write  # decided below, when it is known what it waits for
@@ -299,7 +299,7 @@ class Sending:
         write = one.write
         if isinstance(failed, AlreadyExists):
             if isinstance(write, AddToList) and failed.code == "DUPLICATE_VALUE":
-                return Done(record=None, status=failed.status)
+                return self._done(going.made(one))
             return await self._exists(going, one, failed)
         if isinstance(failed, Denied) and failed.code in MOVED:
             refs = wire_run.refs_of(write)
@@ -409,6 +409,13 @@ class _Going:
             if one.index == link.index and one.kind is not None:
                 return one.kind, one.id or wire_run.made_by(one.index)
         return None
+
+    def made(self, one: Plan) -> Plan:
+        """`one` with the id of what it changes, where that was made in the same request and referred to."""
+        for index, outcome in self._outcomes.items():
+            if one.id == wire_run.made_by(index) and isinstance(outcome, Done) and outcome.record is not None:
+                return msgspec.structs.replace(one, id=outcome.record.id)
+        return one
 
     def is_hopeless(self, write: Write, again: Mapping[int, Write]) -> bool:
         """Whether it waits for something that was refused, or must not be sent any more."""

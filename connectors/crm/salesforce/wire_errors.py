@@ -83,6 +83,9 @@ _SENTENCES = {
 }
 
 
+_SEVERAL = "a duplicate rule of this Salesforce org takes several people for this one: a person has to say which"
+
+
 class Denied(Rejected):
     """Something in the org is the reason; `code` is Salesforce's word for it."""
 
@@ -127,9 +130,9 @@ def complaints(said: Any) -> list[Complaint]:
             continue
         code = entry.get("errorCode") or entry.get("statusCode")
         if isinstance(code, str) and _CODE.fullmatch(code):
-            fields = tuple(
-                name for name in entry.get("fields") or () if isinstance(name, str) and _FIELD.fullmatch(name)
-            )
+            listed = entry.get("fields")
+            named = listed if isinstance(listed, list) else []
+            fields = tuple(name for name in named if isinstance(name, str) and _FIELD.fullmatch(name))
             message = entry.get("message") if isinstance(entry.get("message"), str) else ""
             found.append(Complaint(code, str(message), fields, tuple(_matches(entry))))
     return found
@@ -216,9 +219,11 @@ def _limited(complaint: Complaint, status: int, headers: Mapping[str, str]) -> R
 
 def _rejected(complaint: Complaint, status: int) -> Denied:
     code, field = complaint.code, complaint.fields[0] if complaint.fields else None
-    if code == "DUPLICATES_DETECTED":
-        existing = complaint.existing[0] if complaint.existing else None
-        return AlreadyExists(_SENTENCES[code], code=code, field=None, existing=existing, status=status)
+    if code == "DUPLICATES_DETECTED":  # of several it is not for us to choose
+        found = list(dict.fromkeys(complaint.existing))
+        reason = _SEVERAL if len(found) > 1 else _SENTENCES[code]
+        existing = found[0] if len(found) == 1 else None
+        return AlreadyExists(reason, code=code, field=None, existing=existing, status=status)
     if code == "DUPLICATE_VALUE":
         at_end = _ID.search(complaint.message)
         reason = _sentence(code, complaint.fields, "a field that must be unique")

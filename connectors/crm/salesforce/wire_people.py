@@ -45,10 +45,11 @@ def read_contact(
         company = Company(id="", name=value(row, "Company"))
     owner = Owner(id=owner_id, name=value(row, "Owner.Name"), email=value(row, "Owner.Email") or None)
     id = value(row, "Id")
+    parts = (value(row, "FirstName"), value(row, "LastName"))
     return Contact(
         kind=PEOPLE.get(of, Kind.CONTACT),
         id=id,
-        name=value(row, "Name") or value(row, "Email"),
+        name=value(row, "Name") or " ".join(filter(None, parts)) or value(row, "Email"),
         first_name=value(row, "FirstName") or None,
         last_name=value(row, "LastName") or None,
         salutation=value(row, "Salutation") or None,

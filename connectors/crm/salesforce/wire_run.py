@@ -61,7 +61,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One write as subrequests: the first makes or changes its record. None at all: there is nothing to change.
 
-    kind, id  of the record it leaves; id None: the answer's. kind None: it leaves none.
+    kind, id  of the record it leaves or changes; id None: the answer says it. kind None: it leaves none.
     """
 
     index: int
@@ -123,8 +123,9 @@ def plan(index: int, write: Write, stick: Stick, known: Known) -> Plan:
                 raise Rejected(reason, field="HasOptedOutOfEmail")
             return _change(index, write, known, dict.fromkeys(known.opt_out, True), leaves=False)
         case AddToList():
-            making = writes.membership(known.list, _target(known))
-            return Plan(index=index, write=write, parts=(_post(ref(index), making),), kind=None)
+            kind, id = _target(known)
+            making = writes.membership(known.list, (kind, id))
+            return Plan(index=index, write=write, parts=(_post(ref(index), making),), kind=kind, id=id)
         case AddNote():
             making = writes.create(write, stick, known.ways, known.about)
             links = [writes.note_link(made_by(index), id) for _, id in dict.fromkeys(known.about)]

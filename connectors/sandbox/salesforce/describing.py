@@ -92,7 +92,7 @@ def _field(org: Org, type: Type, field: Field) -> dict[str, Any]:
         "referenceTo": [name for name in field.to if name],
         "relationshipName": field.relationship,
         "picklistValues": [
-            {"active": True, "defaultValue": value == field.default, "label": value, "validFor": None, "value": value}
-            for value in field.picklist
+            {"active": True, "defaultValue": value == field.default, "label": label, "validFor": None, "value": value}
+            for value, label in zip(field.picklist, field.labels or field.picklist, strict=True)
         ],
     }

@@ -26,6 +26,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     id_lookup: bool = False
     filterable: bool = True
     picklist: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # of the values above, where they differ
     restricted: bool = False
     default: object = None
     to: tuple[str, ...] = ()

@@ -88,6 +88,7 @@ def _field(name: str, metadata: Mapping[str, Any], of: str) -> Field:
         id_lookup=bool(metadata.get("externalId")),
         filterable=type != "textarea",
         picklist=tuple(str(one.get("valueName")) for one in values),
+        labels=tuple(str(one.get("label") or one.get("valueName")) for one in values),
         restricted=bool(metadata.get("valueSet", {}).get("restricted")),
         default=False if type == "boolean" else None,
         custom=True,
