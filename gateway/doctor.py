@@ -136,7 +136,7 @@ def _providers() -> list[Finding]:
     found: list[Finding] = []
     for provider in CATALOG:
         app, prefix = app_of(provider), f"GATEWAY_{provider.upper()}"
-        if not app.client_id or not app.client_secret.get_secret_value():
+        if not app.client_id or not (app.client_secret.get_secret_value() or app.client_secrets):
             text = f"cannot be connected: {prefix}_CLIENT_ID or {prefix}_CLIENT_SECRET is not set"
             found.append(Finding(Level.WARNING, provider, text))
         else:

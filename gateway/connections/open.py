@@ -186,10 +186,8 @@ class Connections:
         """A connection was ended by this process. Other processes may read there until they have read its row again, so
         what was read is forgotten at once, and once more after that; and until it can be, should Redis be away."""
         self._lists.pop(tenant_id, None)
-        if await self._forgotten(tenant_id):
-            self.spawn(self._forget_later(tenant_id, FORGOTTEN_AGAIN))
-        else:
-            self.spawn(self._forget_later(tenant_id, *[FORGOTTEN_AGAIN] * FORGET_TRIES))
+        await self._forgotten(tenant_id)
+        self.spawn(self._forget_later(tenant_id))
 
     async def _forgotten(self, tenant_id: TenantId) -> bool:
         try:
@@ -200,9 +198,9 @@ class Connections:
             return False
         return True
 
-    async def _forget_later(self, tenant_id: TenantId, *waits: timedelta) -> None:
-        for wait in waits:
-            await asyncio.sleep(wait.total_seconds())
+    async def _forget_later(self, tenant_id: TenantId) -> None:
+        for _ in range(FORGET_TRIES):
+            await asyncio.sleep(FORGOTTEN_AGAIN.total_seconds())
             if await self._forgotten(tenant_id):
                 return
 

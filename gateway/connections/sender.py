@@ -73,6 +73,7 @@ class Sender:
         self._budgets = budgets
         self._note = note
         self._spawn = spawn
+        self._limits: dict[str, list[tuple[str, Bucket]]] = {}
         self._slot_lasts = total + SLOT_SPARE
         self._http = Http(
             origin=lambda: _handed.get().origin,
@@ -121,7 +122,7 @@ class Sender:
         held: list[tuple[str, str]] = []
         account_id, purpose = self._account_id, self._purpose
         try:
-            for name, bucket in limits_of(self._provider.manifest, request.bucket):
+            for name, bucket in self._limits_of(request.bucket):
                 if not bucket.per:
                     slot = await self._throttle.enter(account_id, bucket, name, lasts=self._slot_lasts, purpose=purpose)
                     held.append((name, slot))
@@ -135,6 +136,11 @@ class Sender:
         finally:
             for name, slot in held:
                 self._spawn(self._throttle.leave(account_id, name, slot))
+
+    def _limits_of(self, name: str) -> list[tuple[str, Bucket]]:
+        if (known := self._limits.get(name)) is None:
+            known = self._limits[name] = limits_of(self._provider.manifest, name)
+        return known
 
     def _observe(self, request: Request, reply: Reply) -> None:
         known = self._provider.manifest.buckets

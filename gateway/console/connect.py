@@ -49,6 +49,7 @@ async def approve_page(request: Request, secret: str, now: Now) -> Response:
         crm=registered.manifest.name,
         tenant=tenant,
         flow=flow,
+        elsewhere=urlsplit(flow.auth_origin).hostname if flow.auth_origin != registered.auth_origin else None,
         secret=secret,
         onward=who is not None and who.tenant_id == flow.tenant_id and "admin" in who.scopes,
     )

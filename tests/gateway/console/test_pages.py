@@ -299,6 +299,20 @@ async def test_a_sign_in_host_that_is_not_the_vendor_s_is_refused_in_words(
         assert (await session.scalars(select(OauthFlow))).all() == []
 
 
+async def test_the_page_that_asks_says_where_one_will_sign_in(known: Browser, web: Web) -> None:
+    """Whoever is sent a link sees that it leads to a sandbox, or to somebody's own domain."""
+    key = await web.key(await web.tenant("Other AG"))
+    for host, shown in (("test.salesforce.com", True), ("login.salesforce.com", False)):
+        reply = await web.client.post(
+            "/v1/connections",
+            json={"provider": "salesforce", "login_host": host},
+            headers={"authorization": f"Bearer {key}"},
+        )
+        await known.get(reply.json()["authorize_url"])
+        assert ("Sign-in at" in known.page) == shown
+        assert (host in known.page) == shown
+
+
 def test_consent_pages_may_pass_a_browser_on_to_the_vendor_s_other_regions() -> None:
     """Chromium checks redirects of a form against the policy: a European would be stuck at accounts.zoho.com."""
     manifest = msgspec.structs.replace(MANIFESTS["zoho"], consent_hosts=("https://*.zoho.eu",))
