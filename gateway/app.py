@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from gateway import bodies, errors, schema
-from gateway.api import desk, docs
+from gateway.api import desk, docs, promised
 from gateway.api.calls import router as calls_router
 from gateway.api.calls_endpoint import PATH as CALLS
 from gateway.api.calls_endpoint import take as take_call
@@ -49,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     endpoints_router,
     trial_router,
     tenants_router,
+    promised.router,
     docs.router,
 )
 
@@ -103,6 +104,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        openapi_tags=docs.TAGS,
         # As they are: `include_router` would build each of them anew, for each application, at its first request.
         routes=[route for router in (_operators, *ROUTERS) for route in router.routes],
     )

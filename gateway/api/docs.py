@@ -19,9 +19,26 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from gateway import errors
+from gateway.api import promised
 from gateway.settings import Settings
 
 router = APIRouter(include_in_schema=False)
+
+TAGS: list[dict[str, Any]] = [
+    {"name": name, "description": about}
+    for name, about in (
+        ("lookup", "Who is calling, while it rings."),
+        ("calls", "What happened on a call: told by you, or read again with what was decided and written."),
+        ("voice endpoints", "Addresses for Vapi, Retell and others, which then tell about calls by themselves."),
+        ("voice platforms", "What those platforms send to such an address; it is answered in their own shape."),
+        ("connections", "The tenant's accounts at CRMs."),
+        ("rules", "What is to happen after a call, and when."),
+        ("deliveries", "What was promised to a CRM, and what became of it."),
+        ("settings", "The tenant's own document: zone, languages, hours, retention and the like."),
+        (promised.TAG, "Addresses that are settled and answer 501 until what they are for is built."),
+    )
+]
+"""The parts of the API, in the order in which somebody new needs them. Each route's first tag is one of these."""
 
 _HERE = Path(__file__).parent
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -54,8 +71,8 @@ class Operation:
 
 
 def operations(document: dict[str, Any]) -> dict[str, list[Operation]]:
-    """Every operation of an OpenAPI document by its first tag, in the document's order. Pure."""
-    found: dict[str, list[Operation]] = {}
+    """Every operation of an OpenAPI document by its first tag, tags and operations in the document's order. Pure."""
+    found: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", ())}
     for path, methods in document.get("paths", {}).items():
         for method in _METHODS:
             if method in methods:
@@ -63,7 +80,7 @@ def operations(document: dict[str, Any]) -> dict[str, list[Operation]]:
                 found.setdefault((stated.get("tags") or ["other"])[0], []).append(
                     _operation(document, method, path, stated)
                 )
-    return found
+    return {tag: listed for tag, listed in found.items() if listed}
 
 
 def _operation(document: dict[str, Any], method: str, path: str, stated: dict[str, Any]) -> Operation:
@@ -184,6 +201,7 @@ async def page(request: Request) -> Response:
             .render(
                 info=document["info"],
                 groups=operations(document),
+                about={tag["name"]: tag["description"] for tag in TAGS},
                 problems=errors.family(),
                 example=_pretty(errors.Invalid("body.zone", "is not an IANA time zone such as Europe/Zurich").body()),
                 origin=settings.public_url,
