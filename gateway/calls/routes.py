@@ -44,6 +44,14 @@ def _printable(text: str) -> str:
     return text.strip()
 
 
+_Name = Annotated[str, AfterValidator(_printable)]
+_Assurance = Literal["secret", "signed"]
+_Fallback = Annotated[dict[str, Any], AfterValidator(_small)]
+_ABOUT_ASSURANCE = "What a request must prove: that it knows the secret, or that it signed its bytes."
+_ABOUT_SETTINGS = "Names of headers and the like, where yours differ."
+_ABOUT_FALLBACK = "The reply in the platform's own shape, served under ours and when nothing is known."
+
+
 class NewEndpoint(_Shape):
     """An address for one voice platform."""
 
@@ -57,7 +65,7 @@ class NewEndpoint(_Shape):
     )
 
     platform: str = Field(max_length=40, description=f"One of: {', '.join(PLATFORMS)}.")
-    name: Annotated[str, AfterValidator(_printable)] | None = Field(
+    name: _Name | None = Field(
         default=None, max_length=100, description="What people call it. Default: the platform's name."
     )
     secret: str | None = Field(
@@ -66,14 +74,22 @@ class NewEndpoint(_Shape):
         max_length=500,
         description="Only where the platform signs with your own key of it (Retell: the API key with the Webhook badge).",
     )
-    assurance: Literal["secret", "signed"] = Field(
-        default="secret",
-        description="What a request must prove: that it knows the secret, or that it signed its bytes.",
+    assurance: _Assurance = Field(default="secret", description=_ABOUT_ASSURANCE)
+    settings: dict[str, str] = Field(default={}, description=_ABOUT_SETTINGS)
+    fallback: _Fallback = Field(default={}, description=_ABOUT_FALLBACK)
+
+
+class EndpointChange(_Shape):
+    """What is to be another; what is left out stays. `settings` and `fallback` are replaced whole."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"fallback": {"assistantId": "the one for holidays"}}]}
     )
-    settings: dict[str, str] = Field(default={}, description="Names of headers and the like, where yours differ.")
-    fallback: Annotated[dict[str, Any], AfterValidator(_small)] = Field(
-        default={}, description="The reply in the platform's own shape, served under ours and when nothing is known."
-    )
+
+    name: _Name | None = Field(default=None, max_length=100, description="What people call it.")
+    assurance: _Assurance | None = Field(default=None, description=_ABOUT_ASSURANCE)
+    settings: dict[str, str] | None = Field(default=None, description=_ABOUT_SETTINGS)
+    fallback: _Fallback | None = Field(default=None, description=_ABOUT_FALLBACK)
 
 
 class Rotation(_Shape):
@@ -165,6 +181,29 @@ async def create_endpoint(
     return _made(request.app.state.parts.settings, keys, made)
 
 
+@router.patch("/v1/endpoints/{id}", responses=documented(Unauthenticated, Forbidden, NotFound, Invalid))
+async def change_endpoint(
+    who: _Admin, request: Request, id: str, wanted: EndpointChange, session: Transaction
+) -> EndpointAnswer:
+    """Change an endpoint's name, assurance, settings or fallback, within a second. Address and secret stay: see rotate."""
+    row = await endpoints.live(session, who.tenant_id, id)
+    if row is None:
+        raise NotFound
+    check_settings(PLATFORMS[row.platform], wanted.settings or {})
+    changed = await endpoints.change(
+        session,
+        who.tenant_id,
+        id,
+        name=wanted.name,
+        assurance=Assurance(wanted.assurance) if wanted.assurance else None,
+        settings=wanted.settings,
+        fallback=wanted.fallback,
+    )
+    if changed is None:
+        raise NotFound
+    return _answer(request.app.state.parts.settings, await _keys(request, session, who.tenant_id), changed)
+
+
 @router.delete("/v1/endpoints/{id}", status_code=204, responses=documented(Unauthenticated, Forbidden, NotFound))
 async def delete_endpoint(who: _Admin, id: str, session: Transaction, now: Now) -> Response:
     """End an endpoint. Its address is unknown within a second; what it brought stays."""
@@ -218,6 +257,11 @@ def check(platform: Platform, *, secret: str | None, settings: dict[str, str]) -
         raise Invalid("body.secret", f"is missing: {platform.name} signs with your own API key")
     if not platform.secret_is_theirs and secret is not None:
         raise Invalid("body.secret", _MADE_HERE)
+    check_settings(platform, settings)
+
+
+def check_settings(platform: Platform, settings: dict[str, str]) -> None:
+    """What may be set at `platform`. Raises `Invalid`."""
     for name, value in settings.items():
         if name not in platform.settings:
             raise Invalid(f"body.settings.{name[:64]}", f"is not known here; known are {', '.join(platform.settings)}")

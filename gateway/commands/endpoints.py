@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ import typer
 from gateway.commands.terminal import Failed, Json, TenantName, as_json, opened, read_settings, run, say, table
 
 if TYPE_CHECKING:
+    from connectors.voice.port import Platform
     from gateway.calls.endpoints import Made
     from gateway.calls.routes import NewEndpoint
 
@@ -19,6 +22,10 @@ commands = typer.Typer(name="endpoint", help="Addresses that voice platforms cal
 _Secret = Annotated[
     str | None,
     typer.Option(help="Your own key of the platform, where it signs with that; - reads it from standard input."),
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--setting", metavar="NAME=VALUE", help="A header's name and the like, where yours differs; repeat."),
 ]
 _EndpointId = Annotated[str, typer.Argument(metavar="ENDPOINT", help="An endpoint's id.")]
 
@@ -33,6 +40,7 @@ def create(
     fallback: Annotated[
         str, typer.Option(help="The reply when nothing is known, as JSON in the platform's shape.")
     ] = "{}",
+    setting: _Settings = None,
     json_: Json = False,
 ) -> None:
     """Make an address and a secret, and say what to paste where."""
@@ -42,6 +50,7 @@ def create(
         "secret": _read_secret(secret),
         "assurance": assurance,
         "fallback": _object(fallback),
+        "settings": _pairs(setting or ()),
     }
 
     async def work() -> dict[str, Any]:
@@ -92,6 +101,8 @@ def list_(tenant: TenantName, json_: Json = False) -> None:
                     "name": row.name,
                     "url": endpoints.url_of(settings.public_url, row.platform, endpoints.opened_key(keys, row)),
                     "assurance": row.assurance,
+                    "settings": row.settings,
+                    "fallback": row.fallback,
                     "previous_until": row.previous_until,
                 }
                 for row in await endpoints.page(session, tenant_id, limit=1000)
@@ -104,6 +115,55 @@ def list_(tenant: TenantName, json_: Json = False) -> None:
         columns = ["id", "platform", "name", "url"]
         empty = "No endpoints yet: gateway endpoint create TENANT --platform vapi"
         table("Voice endpoints", columns, [[row[name] for name in columns] for row in rows], empty=empty)
+
+
+@commands.command("change")
+def change(
+    tenant: TenantName,
+    endpoint: _EndpointId,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    assurance: Annotated[str | None, typer.Option(help="What a request must prove: secret or signed.")] = None,
+    fallback: Annotated[str | None, typer.Option(help="The reply when nothing is known, as JSON, whole.")] = None,
+    setting: _Settings = None,
+) -> None:
+    """Change what is named, settings as a whole; address and secret stay. A running server obeys within a second."""
+    given: dict[str, Any] = {"name": name, "assurance": assurance}
+    if fallback is not None:
+        given["fallback"] = _object(fallback)
+    if setting is not None:
+        given["settings"] = _pairs(setting)
+
+    async def work() -> None:
+        from connectors.voice.catalog import PLATFORMS
+        from connectors.voice.port import Assurance
+        from gateway.calls import endpoints
+        from gateway.calls.routes import EndpointChange, check_settings
+        from gateway.db.base import TenantId
+        from gateway.tenants import queries
+
+        with _told_by_field():
+            wanted = EndpointChange.model_validate(given)
+        async with opened(read_settings()) as (db, _), db.transaction() as session:
+            tenant_id = TenantId((await queries.named(session, tenant)).id)
+            row = await endpoints.live(session, tenant_id, endpoint)
+            if row is None:
+                raise Failed(_UNKNOWN)
+            with _told_by_field():
+                check_settings(PLATFORMS[row.platform], wanted.settings or {})
+            await endpoints.change(
+                session,
+                tenant_id,
+                endpoint,
+                name=wanted.name,
+                assurance=Assurance(wanted.assurance) if wanted.assurance else None,
+                settings=wanted.settings,
+                fallback=wanted.fallback,
+            )
+
+    if not any(value is not None for value in given.values()):
+        raise Failed("say what to change: --name, --assurance, --fallback or --setting", code=2)
+    run(work())
+    say(f"{endpoint} is changed")
 
 
 @commands.command("rotate")
@@ -169,23 +229,39 @@ def _object(text: str) -> Any:
         raise Failed("--fallback is not JSON", code=2) from None
 
 
-def _checked(given: dict[str, Any]) -> tuple[NewEndpoint, Any]:
+def _pairs(settings: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in settings]
+    if any(not (name and equals) for name, equals, _ in pairs):
+        raise Failed("--setting is not NAME=VALUE", code=2)
+    return {name: value for name, _, value in pairs}
+
+
+def _checked(given: dict[str, Any]) -> tuple[NewEndpoint, Platform]:
     """The same rules as `POST /v1/endpoints`; `Failed` names what is wrong."""
-    from pydantic import ValidationError
-
     from gateway.calls.routes import NewEndpoint, check, platform_of
-    from gateway.errors import Invalid, from_validation
 
-    try:
+    with _told_by_field():
         wanted = NewEndpoint.model_validate(given)
         platform = platform_of(wanted.platform)
         check(platform, secret=wanted.secret, settings=wanted.settings)
+    return wanted, platform
+
+
+@contextlib.contextmanager
+def _told_by_field() -> Iterator[None]:
+    """What the API answers with 422 is one line here."""
+    from pydantic import ValidationError
+
+    from gateway.errors import Invalid, from_validation
+
+    try:
+        yield
     except ValidationError as wrong:
         told = from_validation(wrong.errors()).errors
     except Invalid as wrong:
         told = wrong.errors
     else:
-        return wanted, platform
+        return
     raise Failed("; ".join(f"{one.field.removeprefix('body.')} {one.reason}" for one in told), code=2)
 
 

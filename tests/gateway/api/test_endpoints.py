@@ -54,11 +54,52 @@ async def test_what_is_not_right_is_named(web: Web) -> None:
     assert (await web.client.get("/v1/endpoints", headers=bearer)).json()["items"] == []
 
 
+async def test_an_endpoint_is_changed_where_it_is(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another fallback must not cost a person another address to paste."""
+    monkeypatch.setattr(endpoints, "BELIEVED", timedelta())
+    line = await new_line(web, "vapi", fallback={"assistantId": "as_1"})
+    path = f"/v1/endpoints/{line.id}"
+    (before,) = (await web.client.get("/v1/endpoints", headers=line.bearer)).json()["items"]
+    changed = await web.client.patch(path, json={"fallback": {"assistantId": "as_2"}}, headers=line.bearer)
+    assert changed.json() == before | {"fallback": {"assistantId": "as_2"}}
+    named = await web.client.patch(path, json={"name": "Night", "settings": {"auth": "bearer"}}, headers=line.bearer)
+    assert named.json() == changed.json() | {"name": "Night", "settings": {"auth": "bearer"}}
+    assert (await web.client.get("/v1/endpoints", headers=line.bearer)).json()["items"] == [named.json()]
+    ask = {"message": {"type": "assistant-request", "call": {"id": "c-1"}}}
+    assert (await line.send(ask)).status_code == 401, "it asks for a bearer token now"
+    answer = await web.client.post(line.path, json=ask, headers={"Authorization": f"Bearer {line.secret}"})
+    assert answer.json()["assistantId"] == "as_2"
+
+
+async def test_a_change_that_is_not_right_is_named_and_changes_nothing(web: Web) -> None:
+    line = await new_line(web, "vapi")
+    before = (await web.client.get("/v1/endpoints", headers=line.bearer)).json()
+    for wanted, field in [
+        *((wanted, field) for given, field in NOT_RIGHT if (wanted := _without_platform(given))),
+        ({"platform": "retell"}, "body.platform"),
+        ({"name": "A", "settings": {"colour": "red"}}, "body.settings.colour"),
+    ]:
+        answer = await web.client.patch(f"/v1/endpoints/{line.id}", json=wanted, headers=line.bearer)
+        assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
+    assert (await web.client.get("/v1/endpoints", headers=line.bearer)).json() == before
+
+
+def _without_platform(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name != "platform"}
+
+
+async def test_another_tenants_endpoint_is_not_there_to_be_changed(web: Web) -> None:
+    line, other = await new_line(web, "vapi"), await new_line(web, "vapi")
+    answer = await web.client.patch(f"/v1/endpoints/{line.id}", json={"name": "Mine"}, headers=other.bearer)
+    assert answer.status_code == 404
+
+
 async def test_only_an_admin_key_may(web: Web) -> None:
     key = await web.key(await web.tenant(), "events", "read")
     bearer = {"Authorization": f"Bearer {key}"}
     assert (await web.client.get("/v1/endpoints", headers=bearer)).status_code == 403
     assert (await web.client.post("/v1/endpoints", json={"platform": "vapi"}, headers=bearer)).status_code == 403
+    assert (await web.client.patch("/v1/endpoints/ve_1", json={"name": "A"}, headers=bearer)).status_code == 403
 
 
 async def test_old_and_new_address_and_secret_are_valid_together_for_a_day(

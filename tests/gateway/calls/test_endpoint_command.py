@@ -63,6 +63,33 @@ def test_an_endpoint_is_made_listed_rotated_and_ended(run: Run, tenant: str) -> 
     assert (code, err.count("\n")) == (1, 1)
 
 
+def test_an_endpoint_is_changed(run: Run, tenant: str) -> None:
+    made = json.loads(
+        run("endpoint", "create", tenant, "--platform", "vapi", "--setting", "auth=secret", "--json")[1],
+    )
+    options = ("--name", "Night", "--fallback", '{"assistantId": "as_2"}', "--setting", "auth=bearer")
+    code, out, err = run("endpoint", "change", tenant, made["id"], *options)
+    assert (code, out) == (0, f"{made['id']} is changed\n"), err
+    (listed,) = json.loads(run("endpoint", "list", tenant, "--json")[1])
+    assert {name: listed[name] for name in ("name", "url", "fallback", "settings")} == {
+        "name": "Night",
+        "url": made["url"],
+        "fallback": {"assistantId": "as_2"},
+        "settings": {"auth": "bearer"},
+    }
+    for wrong, told in (
+        ((), "say what to change"),
+        (("--setting", "auth"), "--setting is not NAME=VALUE"),
+        (("--setting", "colour=red"), "settings.colour is not known here"),
+        (("--fallback", "[]"), "fallback"),
+        (("--name", ""), "name must be printable text"),
+    ):
+        code, out, err = run("endpoint", "change", tenant, made["id"], *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1), wrong
+        assert told in err
+    assert run("endpoint", "change", tenant, "ve_none", "--name", "A")[0] == 1
+
+
 def test_a_person_is_told_what_to_paste_where(run: Run, tenant: str) -> None:
     code, out, _ = run("endpoint", "create", tenant, "--platform", "vapi", "--name", "Reception")
     assert code == 0
