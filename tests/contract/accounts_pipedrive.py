@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.crm.catalog import CATALOG
 from connectors.crm.pipedrive.manifest import NO_MARKETING, TICKET
-from connectors.crm.port import Stick
+from connectors.crm.port import Crm, Sender, Stick
 from connectors.crm.records import CreateEvent, CreateTask, CreateTicket, Kind, LogCall, Ref, Write
 from connectors.http import make_client
 from connectors.sandbox import pipedrive
@@ -42,6 +42,7 @@ class PipedriveAccount(Account):
     signed_in: Grant
     codes: dict[str, str]
     telephone: str
+    http: Sender
 
     follows_merges = False
     admins_demand = False
@@ -49,6 +50,10 @@ class PipedriveAccount(Account):
     names_fields = False
     finds_anybody = True
     reads_deals_at = "*/deals"
+
+    def reopened(self) -> Crm:
+        """The connector anew, with nothing remembered: a day later, or in another process."""
+        return self.provider.open(self.http, sticks=self.sticks, account=None, region="CH")
 
     def _now(self) -> Any:
         self.clock.advance(timedelta(milliseconds=7))
@@ -211,6 +216,7 @@ async def pipedrive_account(level: Stick) -> AsyncIterator[Account]:
             "stage_of_deal": "stage_id",
             "no_marketing": no_marketing,
         }
+        account.http = account.crm._http  # type: ignore[attr-defined]
         await account.crm.who_am_i()
         account.sticks = await account.crm.probe()
         assert account.sticks["create_deal"].stick is level, "the sandbox does not offer this level"

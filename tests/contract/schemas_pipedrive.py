@@ -124,7 +124,8 @@ def _check_query(operation: Mapping[str, Any], request: Request, where: str) -> 
         assert name in known, f"{where} has no parameter {name}"
         schema = known[name]["schema"]
         allowed = {part for each in schema.get("enum", []) if each is not None for part in str(each).split(",")}
-        assert not allowed or set(value.split(",")) <= allowed, f"{where}: {name}={value} is none of {sorted(allowed)}"
+        given = {each.strip().partition(" ")[0] for each in value.split(",")}  # "update_time ASC": described, not shown
+        assert not allowed or given <= allowed, f"{where}: {name}={value} is none of {sorted(allowed)}"
         kinds = schema.get("type", [])
         assert "integer" not in kinds or value.isdigit(), f"{where}: {name}={value} is no number"
         assert "boolean" not in kinds or value in ("true", "false"), f"{where}: {name}={value} is no flag"

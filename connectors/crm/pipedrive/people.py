@@ -129,7 +129,7 @@ class People:
             self._http.send(wire.newest(Kind.CONTACT, limit=_BEFORE)), self._by_email(write.email)
         )
         rows = wire.read_rows(newest).results
-        return _ours(rows, write, code) or _like(rows, write) or by_email
+        return _ours(rows, write, code) or by_email or _like(rows, write)
 
     async def _by_email(self, email: str | None) -> wire.Row | None:
         """The one added first, of those who have this address; search is late, but not wrong about what it finds."""
@@ -205,8 +205,8 @@ def _ours(rows: Sequence[wire.Row], write: UpsertContact, code: str | None) -> w
 
 
 def _like(rows: Sequence[wire.Row], write: UpsertContact) -> wire.Row | None:
-    """Whoever has the same address, else the same number."""
-    living = [row for row in rows if not row.is_gone]
+    """Whoever has the same address, else the same number; of several the one added first. `rows` are newest first."""
+    living = [row for row in reversed(rows) if not row.is_gone]
     if write.email:
         wanted = write.email.casefold()
         for row in living:

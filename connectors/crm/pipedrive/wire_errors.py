@@ -32,12 +32,11 @@ BLOCKED = timedelta(minutes=10)
 """How long an account is left alone after Cloudflare's page: going on against it lengthens the block."""
 _BURST = timedelta(seconds=2)
 _DAY_OVER = timedelta(hours=1)  # the day's tokens come back at midnight of a zone nobody names: asked again hourly
-_LONGEST_WAIT = timedelta(days=1)
 _LONGEST_BURST = 60  # seconds; leads answer with a point in time instead (recorded: nango-create-lead)
 
 _CODE = re.compile(r"[A-Za-z_]{3,60}")
 _HASH = re.compile(r"\b[0-9a-f]{40}\b")
-_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"\d{1,12}", re.ASCII)
 _NAME = re.compile(r"\w{1,60}", re.ASCII)
 _NAMED = re.compile(  # members of what we write that Pipedrive's sentences name ("Deal title must be given.")
     r"\b(title|subject|name|owner_id|person_id|org_id|deal_id|lead_id|stage_id|pipeline_id|value|currency|emails?|phones?|"
@@ -145,7 +144,7 @@ def read_token(status: int, headers: Mapping[str, str], body: bytes) -> Token:
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     """Seconds, at most a day. Not documented for Pipedrive, but whatever stands in front of it may send it."""
     text = headers.get("retry-after", "").strip()
-    return min(timedelta(seconds=int(text)), _LONGEST_WAIT) if _NUMBER.fullmatch(text) else None
+    return timedelta(seconds=min(int(text), 86_400)) if _NUMBER.fullmatch(text) else None
 
 
 def scopes_for(request: Request) -> tuple[str, ...]:

@@ -278,7 +278,7 @@ def old_organization(company: Company, entry: Entry) -> dict[str, Any]:
     return {
         "id": new["id"],
         "company_id": company.id,
-        "owner_id": new["owner_id"],
+        "owner_id": _old_user(company, new["owner_id"]),
         "name": new["name"],
         "active_flag": entry.archived_at is None,
         "add_time": v1_time(company.added(entry)),
@@ -286,6 +286,13 @@ def old_organization(company: Company, entry: Entry) -> dict[str, Any]:
         "visible_to": str(new["visible_to"]),
         **new["custom_fields"],
     }
+
+
+def _old_user(company: Company, id: int) -> dict[str, Any]:
+    """v1 embeds owners (recorded: nango-list-organizations)."""
+    one = company.users.get(id, company.installer)
+    shown = {"id": one.id, "name": one.name, "email": one.email, "has_pic": 0, "pic_hash": None}
+    return {**shown, "active_flag": one.active, "value": one.id}
 
 
 def _times(company: Company, entry: Entry) -> dict[str, str]:
