@@ -15,6 +15,8 @@ _LOWEST_INTEGER, _HIGHEST_INTEGER = -(2**63), 2**64 - 1
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _LONG_NUMBER = re.compile(rb'(?<!["\d])\d{19}')
+_NINETEEN_DIGITS = b"0" * 19
+_DIGITS_AS_ONE = bytes.maketrans(b"123456789", b"000000000")  # one pass in C: the pattern alone takes 20 µs for a call
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -76,8 +78,10 @@ _SKIP = msgspec.json.Decoder(msgspec.Raw)  # reads to the end, makes nothing of 
 
 
 def _is_clean(body: bytes) -> bool:
-    """No escaped NUL or surrogate, and no number that may be out of range."""
-    return b"\\u" not in body and not _LONG_NUMBER.search(body)
+    """No escaped NUL or surrogate, and no number that may be out of range: nineteen digits outside a string's beginning."""
+    if b"\\u" in body:
+        return False
+    return _NINETEEN_DIGITS not in body.translate(_DIGITS_AS_ONE) or not _LONG_NUMBER.search(body)
 
 
 def clean(text: str) -> str:
