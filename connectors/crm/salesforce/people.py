@@ -237,7 +237,7 @@ class Deleted(msgspec.Struct, rename="camel"):
 
 
 def _deleted(of: str, start: datetime, end: datetime) -> Request:
-    span = [("start", wire.stamp(start)), ("end", wire.stamp(end))]
+    span = [("start", soql.moment(start)), ("end", soql.moment(end))]  # times are kept in whole seconds
     return Request(method="GET", path=wire.path("sobjects", of, "deleted") + "/", query=span)
 
 

@@ -230,7 +230,7 @@ def test_a_company_that_was_said_is_kept_in_words() -> None:
         ({"Phone": "079 555 01 23", "Email": "b@example.com", "FirstName": "Line"}, {}),
         ({"HomePhone": "+41 79 555 01 23", "Email": "b@example.com", "FirstName": "L."}, {}),
         (
-            {"LastName": "+41446681800", "Phone": "+41446681800", "MobilePhone": "+41795550123", "Email": "b@example.com", "FirstName": "L."},
+            {"LastName": "+41446681800", "Phone": "+41446681800", "MobilePhone": "+41795550123", "Email": "b@x.example", "FirstName": "L."},
             {"LastName": "Voisard"},
         ),
         ({"LastName": "[not provided]", "Phone": "079 555 01 23", "Email": "b@example.com", "FirstName": "L."}, {"LastName": "Voisard"}),
