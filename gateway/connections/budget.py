@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from connectors.crm.port import Bucket, Left
-from connectors.errors import RateLimited
+from connectors.errors import RateLimited, Unavailable
 from gateway.connections import accounts
 from gateway.connections.throttle import Purpose
 from gateway.db.engine import Database, utc_now
 
 DAY = timedelta(days=1)
 LUMP = 20
+LUMPS = 10  # requests that cost more are taken this many at a time, up to a hundredth of the day
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class DailyBudgets:
     ) -> None:
         """Take `n` of the day's allowance `name`; `bucket.reserve` of it only for "lookup".
 
-        Raises `RateLimited` until the day ends.
+        Raises `RateLimited` until the day ends, `Unavailable` while our own database is away.
         """
         at = now or utc_now()
         day = _day_of(at)
@@ -60,17 +63,27 @@ class DailyBudgets:
         if (left := self._left.get(which, 0)) >= n:
             self._left[which] = left - n
             return
-        for lump in (max(LUMP, n), n):
-            async with self._db.transaction() as session:
-                allowed = await accounts.allowed_of_day(session, account_id, name, day.date())
-                most = _most(bucket, allowed, first=which.first)
-                spent = await accounts.spend_of_day(session, account_id, name, day.date(), n=lump, most=most)
-            if spent is not None:
-                self._left = {one: left for one, left in self._left.items() if one.day == day}
-                self._left[which] = self._left.get(which, 0) + lump - n
-                self._see(account_id, name, day, allowed, spent)
+        at_once = max(LUMP, n, min(LUMPS * n, bucket.limit // 100))
+        try:
+            if await self._take(which, bucket, at_once, n) or await self._take(which, bucket, n, n):
                 return
+        except (SQLAlchemyError, OSError) as error:
+            raise Unavailable(f"our own books are away ({type(error).__name__}); nothing was sent") from None
         raise RateLimited("this CRM account's daily limit is used up", retry_after=day + DAY - at, policy="DAILY")
+
+    async def _take(self, which: _Which, bucket: Bucket, lump: int, n: int) -> bool:
+        """Take `lump` of the row, of which `n` are spent at once; False if it does not hold so much."""
+        account_id, name, day = which.account_id, which.name, which.day
+        async with self._db.transaction() as session:
+            allowed = await accounts.allowed_of_day(session, account_id, name, day.date())
+            most = _most(bucket, allowed, first=which.first)
+            spent = await accounts.spend_of_day(session, account_id, name, day.date(), n=lump, most=most)
+        if spent is None:
+            return False
+        self._left = {one: left for one, left in self._left.items() if one.day == day}
+        self._left[which] = self._left.get(which, 0) + lump - n
+        self._see(account_id, name, day, allowed, spent)
+        return True
 
     def is_news(self, account_id: str, left: Left, *, now: datetime | None = None) -> bool:
         """Whether `observe` would learn from this: another allowance than we know, or many requests of others."""

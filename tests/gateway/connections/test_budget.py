@@ -1,12 +1,13 @@
 """A vendor's daily allowance."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from connectors.crm.port import Bucket, Left
 from connectors.crm.records import Account
-from connectors.errors import RateLimited
+from connectors.errors import RateLimited, Unavailable
 from gateway.connections import accounts
 from gateway.connections.budget import DailyBudgets
 from gateway.db.engine import Database
@@ -61,6 +62,33 @@ async def test_what_a_request_costs_is_what_it_takes(database_url: str, account_
     db = Database(database_url)
     assert await spent(DailyBudgets(db), account_id, 9, n=20) == 2
     assert await spent(DailyBudgets(db), account_id, 9, n=0) == 9  # free
+    await db.close()
+
+
+async def test_without_our_own_books_nothing_is_sent(account_id: str) -> None:
+    """Somebody else's budget is not spent blindly; whoever asks hears it in the family of a connector's errors."""
+    db = Database("postgresql+asyncpg://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable, match="nothing was sent"):
+        await DailyBudgets(db).spend(account_id, "api", ALLOWANCE, now=NOON)
+    await db.close()
+
+
+async def test_dear_requests_do_not_write_the_row_each_time(
+    database_url: str, account_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, written = Database(database_url), 0
+    take = accounts.spend_of_day
+
+    async def counted(*given: Any, **more: Any) -> int | None:
+        nonlocal written
+        written += 1
+        return await take(*given, **more)
+
+    monkeypatch.setattr(accounts, "spend_of_day", counted)
+    budgets, large = DailyBudgets(db), Bucket(limit=30_000, per=timedelta(days=1))
+    for _ in range(10):
+        await budgets.spend(account_id, "tokens", large, 20, now=NOON)
+    assert written == 1
     await db.close()
 
 
