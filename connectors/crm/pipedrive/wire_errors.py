@@ -45,25 +45,26 @@ _NAMED = re.compile(  # members of what we write that Pipedrive's sentences name
     re.IGNORECASE,
 )
 
-# Which scope opens what, reading and writing. Source: `security` of each operation in OpenAPI v1 and v2.
+# Which of the scopes we ask for opens what, reading and writing. Source: `security` of each operation in OpenAPI v1, v2.
 _SCOPES: Sequence[tuple[str, str, str]] = (
-    (f"{V2}/persons", "contacts:read", "contacts:full"),
-    (f"{V2}/organizations", "contacts:read", "contacts:full"),
-    (f"{V2}/personFields", "contacts:read", "contact-fields:full"),
-    (f"{V2}/organizationFields", "contacts:read", "contact-fields:full"),
-    (f"{V2}/deals", "deals:read", "deals:full"),
-    (f"{V2}/dealFields", "deals:read", "deal-fields:full"),
-    (f"{V2}/pipelines", "deals:read", "admin"),
-    (f"{V2}/stages", "deals:read", "admin"),
-    (f"{V2}/activities", "activities:read", "activities:full"),
+    (f"{V2}/persons", "contacts:full", "contacts:full"),
+    (f"{V2}/organizations", "contacts:full", "contacts:full"),
+    (f"{V2}/personFields", "contacts:full", "contact-fields:full"),
+    (f"{V2}/organizationFields", "contacts:full", "contact-fields:full"),
+    (f"{V2}/deals", "deals:full", "deals:full"),
+    (f"{V2}/dealFields", "deals:full", "deal-fields:full"),
+    (f"{V2}/pipelines", "deals:full", "deals:full"),
+    (f"{V2}/stages", "deals:full", "deals:full"),
+    (f"{V2}/activities", "activities:full", "activities:full"),
     (f"{V2}/itemSearch", "search:read", "search:read"),
-    (f"{V1}/activityTypes", "activities:read", "admin"),
-    (f"{V1}/activityFields", "activities:read", "activities:full"),
-    (f"{V1}/notes", "contacts:read", "contacts:full"),
-    (f"{V1}/leads", "leads:read", "leads:full"),
-    (f"{V1}/leadLabels", "leads:read", "leads:full"),
+    (f"{V1}/activityTypes", "activities:full", "activities:full"),
+    (f"{V1}/activityFields", "activities:full", "activities:full"),
+    (f"{V1}/notes", "contacts:full", "contacts:full"),
+    (f"{V1}/leads", "leads:full", "leads:full"),
+    (f"{V1}/leadLabels", "leads:full", "leads:full"),
     (f"{V1}/recents", "search:read", "search:read"),
-    (f"{V1}/users", "users:read", "admin"),
+    (f"{V1}/users/me", "base", "base"),
+    (f"{V1}/users", "users:read", "users:read"),
     (f"{V1}/webhooks", "admin", "admin"),
 )
 

@@ -147,7 +147,7 @@ def test_a_refusal_names_the_field_and_nobody(status: int, body: Any, field: str
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
     [
-        ("GET", "/api/v2/persons/1", "contacts:read"),
+        ("GET", "/api/v2/persons/1", "contacts:full"),
         ("PATCH", "/api/v2/persons/1", "contacts:full"),
         ("POST", "/api/v2/personFields", "contact-fields:full"),
         ("GET", "/api/v2/itemSearch", "search:read"),
