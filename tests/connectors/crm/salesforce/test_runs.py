@@ -16,6 +16,7 @@ from connectors.crm.records import (
     AddNote,
     AddToList,
     CallLog,
+    Contact,
     CreateDeal,
     CreateTask,
     CreateTicket,
@@ -105,7 +106,7 @@ async def test_a_known_persons_call_costs_one_look_more(account: SalesforceAccou
 
 async def test_a_repeated_run_leaves_what_is_there_as_it_is(account: SalesforceAccount) -> None:
     """An upsert by key would have put the name back that a colleague corrected meanwhile."""
-    run = [
+    run: list[Write] = [
         NEW,
         CreateDeal(key="deal-1", name="Maintenance", about=(ME,)),
         CreateTicket(key="t-1", subject="x", about=(ME,)),
@@ -187,7 +188,7 @@ async def test_a_value_the_field_does_not_take_is_named(
 async def test_a_person_merged_meanwhile_is_followed(account: SalesforceAccount, person: Ref) -> None:
     winner = account.add_person(last_name="Perrochon-Meier")
     account.merge(winner, person)
-    run = [*after_a_call(person), SetFields(key="s", target=person, fields={"Title": "CFO"})]
+    run: list[Write] = [*after_a_call(person), SetFields(key="s", target=person, fields={"Title": "CFO"})]
     outcomes = records(await account.crm.write(run))
     assert outcomes[3].id == winner.id
     assert account.linked(winner, Kind.CALL) == {outcomes[0].id}
@@ -249,7 +250,7 @@ async def test_a_broken_subrequest_is_unknown_and_its_neighbours_are_not(
 
 
 async def test_a_lost_answer_makes_all_of_it_unknown(account: SalesforceAccount, person: Ref) -> None:
-    run = [call(person), CreateTask(key="task-1", subject="x", due=AT, about=(person,))]
+    run: list[Write] = [call(person), CreateTask(key="task-1", subject="x", due=AT, about=(person,))]
     account.hurt(kind=Fault.RESET_AFTER, method="POST", path="*/composite", count=1)
     outcomes = await account.crm.write(run)
     assert all(isinstance(error_of(outcome), OutcomeUnknown) for outcome in outcomes)
@@ -263,7 +264,7 @@ async def test_a_lost_answer_makes_all_of_it_unknown(account: SalesforceAccount,
 async def test_a_lead_is_made_and_worked_with(account: SalesforceAccount) -> None:
     lead = msgspec.structs.replace(NEW, kind=Kind.LEAD, company="Aurora SA")
     campaign = account.add_list("Autumn")
-    run = [
+    run: list[Write] = [
         lead,
         call(Earlier(Kind.LEAD, 0)),
         AddToList(key="l", target=Earlier(Kind.LEAD, 0), list=campaign),
@@ -343,7 +344,8 @@ async def test_many_are_listed_through_a_job(account: SalesforceAccount, monkeyp
     expected = [
         account.add_person(last_name=f"Person {n}\n", phone="044 668 18 00", company_id=company.id).id for n in range(9)
     ]
-    listed, after, waits, pages = [], None, 0, 0
+    listed: list[Contact] = []
+    after, waits, pages = None, 0, 0
     while True:
         page = await account.crm.list_contacts(Kind.CONTACT, after=after, limit=3)
         listed += page.items

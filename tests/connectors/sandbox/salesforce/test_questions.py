@@ -189,7 +189,8 @@ def test_a_job_is_waited_for_and_read_in_pages(world: World, people: dict[str, s
     assert early.body[0]["errorCode"] == "INVALIDJOBSTATE"
     states = [world.ask("GET", f"jobs/query/{job['id']}").body["state"] for _ in range(3)]
     assert states == ["UploadComplete", "InProgress", "JobComplete"]
-    rows, locator = [], ""
+    rows: list[dict[str, str]] = []
+    locator = ""
     while locator != "null":
         page = world.ask(
             "GET", f"jobs/query/{job['id']}/results?maxRecords=2" + (f"&locator={locator}" if locator else "")

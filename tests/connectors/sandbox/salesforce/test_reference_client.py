@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import requests
-from simple_salesforce import Salesforce, SFType, format_soql
+from simple_salesforce.api import Salesforce, SFType
 from simple_salesforce.exceptions import (
     SalesforceExpiredSession,
     SalesforceMalformedRequest,
     SalesforceMoreThanOneRecord,
     SalesforceResourceNotFound,
 )
+from simple_salesforce.format import format_soql
 
 from tests.connectors.sandbox.salesforce.test_records import key_field
 from tests.connectors.sandbox.salesforce.world import World
@@ -25,7 +26,8 @@ class _Plain(requests.adapters.HTTPAdapter):
         return super().send(request, *args, **more)
 
 
-def connect(live: World, token: str | None = None) -> Salesforce:
+def connect(live: World, token: str | None = None) -> Any:
+    """Its objects are attributes made up when they are asked for, which no type describes."""
     session = requests.Session()
     session.trust_env = False
     session.mount("https://", _Plain())
@@ -34,11 +36,11 @@ def connect(live: World, token: str | None = None) -> Salesforce:
 
 
 @pytest.fixture
-def client(live: World) -> Salesforce:
+def client(live: World) -> Any:
     return connect(live)
 
 
-def test_records_from_creation_to_deletion(live: World, client: Salesforce) -> None:
+def test_records_from_creation_to_deletion(live: World, client: Any) -> None:
     made = client.Contact.create({"LastName": "Meier", "Email": "uno@mail.example"})
     assert made["success"] is True
     assert client.Contact.update(made["id"], {"FirstName": "Ruth"}) == 204
@@ -49,7 +51,7 @@ def test_records_from_creation_to_deletion(live: World, client: Salesforce) -> N
         client.Contact.get(made["id"])
 
 
-def test_upserts_by_external_id(live: World, client: Salesforce) -> None:
+def test_upserts_by_external_id(live: World, client: Any) -> None:
     key_field(live)
     assert client.Contact.upsert("Our_Key__c/k-1", {"LastName": "Meier"}) == 201
     assert client.Contact.upsert("Our_Key__c/k-1", {"LastName": "Müller"}) == 200
@@ -61,7 +63,7 @@ def test_upserts_by_external_id(live: World, client: Salesforce) -> None:
         client.Contact.upsert("Email/both@mail.example", {"FirstName": "z"})
 
 
-def test_questions_and_their_pages(live: World, client: Salesforce) -> None:
+def test_questions_and_their_pages(live: World, client: Any) -> None:
     for n in range(2_100):
         live.create("Contact", LastName=f"Person {n:04d}")
     first = client.query("SELECT Id, LastName FROM Contact ORDER BY LastName")
@@ -74,7 +76,7 @@ def test_questions_and_their_pages(live: World, client: Salesforce) -> None:
         client.query("SELECT Foo FROM Contact")
 
 
-def test_what_it_is_told_of_objects_and_limits(client: Salesforce) -> None:
+def test_what_it_is_told_of_objects_and_limits(client: Any) -> None:
     described = client.Contact.describe()
     phones = {field["name"] for field in described["fields"] if field["type"] == "phone"}
     assert {"Phone", "MobilePhone", "HomePhone", "OtherPhone", "AssistantPhone", "Fax"} == phones
@@ -87,7 +89,7 @@ def test_what_it_is_told_of_objects_and_limits(client: Salesforce) -> None:
     assert client.is_sandbox() is False
 
 
-def test_search_and_tooling(live: World, client: Salesforce) -> None:
+def test_search_and_tooling(live: World, client: Any) -> None:
     client.Contact.create({"LastName": "Meier", "Phone": "0446681800"})
     live.later(60)
     found = client.search("FIND {0446681800} IN PHONE FIELDS RETURNING Contact(Id, LastName)")
@@ -99,7 +101,7 @@ def test_search_and_tooling(live: World, client: Salesforce) -> None:
     assert client.toolingexecute("sobjects/CustomField", "POST", field)["success"] is True
 
 
-def test_deleted_and_updated(live: World, client: Salesforce) -> None:
+def test_deleted_and_updated(live: World, client: Any) -> None:
     from datetime import timedelta
 
     made = client.Contact.create({"LastName": "Meier"})
@@ -109,7 +111,7 @@ def test_deleted_and_updated(live: World, client: Salesforce) -> None:
     assert client.Contact.updated(*span)["ids"] == []
 
 
-def test_a_bulk_query(live: World, client: Salesforce) -> None:
+def test_a_bulk_query(live: World, client: Any) -> None:
     for n in range(7):
         live.create("Contact", LastName=f"Person {n}")
     pages = list(client.bulk2.Contact.query("SELECT Id, LastName FROM Contact", max_records=3, wait=0))
@@ -121,7 +123,7 @@ def test_a_session_that_is_over(live: World) -> None:
         connect(live, "nothing").query("SELECT Id FROM Contact")
 
 
-def test_a_type_by_itself(live: World, client: Salesforce) -> None:
+def test_a_type_by_itself(live: World, client: Any) -> None:
     tasks = SFType("Task", live.token, client.sf_instance, "66.0", session=client.session)
     made = tasks.create({"Subject": "Call", "TaskSubtype": "Call", "Status": "Completed", "CallObject": "k-1"})
     assert client.query("SELECT Id FROM Task WHERE CallObject='k-1'")["records"][0]["Id"] == made["id"]
