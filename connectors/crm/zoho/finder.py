@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from connectors.crm.port import Sender
 from connectors.crm.records import AddNote, CreateDeal, CreateTicket, Kind, Ref, UpsertContact
@@ -31,9 +30,8 @@ async def record(http: Sender, module: str, id: str, *, fields: Sequence[str]) -
 async def person(http: Sender, kind: Kind, *, key: str | None, email: str | None) -> str | None:
     """Someone with this key or address; None if there is none, or neither can be asked about."""
     wanted = [coql.equals(KEY, wire_writes.kept_key(key))] if key else []
-    if email:
-        with suppress(coql.Unspeakable):
-            wanted.append(coql.equals("Email", email.strip()))
+    if email and coql.is_speakable(email):
+        wanted.append(coql.equals("Email", email.strip()))
     return await _first(http, coql.select(["id"], wire.MODULES[kind], coql.either(wanted), limit=1)) if wanted else None
 
 
@@ -41,7 +39,7 @@ async def earlier_person(http: Sender, write: UpsertContact, *, key_field: bool)
     """Raises `Unsupported` where there is neither a field of ours nor an address."""
     if key_field:
         return await person(http, write.kind, key=write.key, email=None)
-    if not write.email:
+    if not write.email or not coql.is_speakable(write.email):
         raise Unsupported("a person without an e-mail address cannot be found again in this Zoho account")
     return await person(http, write.kind, key=None, email=write.email)
 

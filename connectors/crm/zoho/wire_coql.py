@@ -27,9 +27,14 @@ class Unspeakable(ValueError):
     """A text that cannot stand in a query for certain: no record is looked up by it."""
 
 
+def is_speakable(value: str) -> bool:
+    """Whether `text` takes it."""
+    return not _NOT_TEXT.search(value)
+
+
 def text(value: str) -> str:
     """A literal. Raises `Unspeakable` for control characters and backslashes, about which COQL promises nothing."""
-    if _NOT_TEXT.search(value):
+    if not is_speakable(value):
         raise Unspeakable
     return "'" + value.replace("'", "''") + "'"
 

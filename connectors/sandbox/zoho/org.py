@@ -98,6 +98,15 @@ class Org:
             self.crm.make_unique(module.kind, made.name)
         return made
 
+    def add_layout(self, layout: Layout) -> None:
+        """A further layout of deals; its pipelines and their stages are values of those fields from now on."""
+        self.layouts["Deals"].append(layout)
+        stages = tuple(stage.name for pipeline in layout.pipelines for stage in pipeline.stages)
+        for name, more in (("Stage", stages), ("Pipeline", tuple(one.name for one in layout.pipelines))):
+            field = self.fields["Deals"][name]
+            known = tuple(dict.fromkeys((*field.options, *more)))
+            self.fields["Deals"][name] = msgspec.structs.replace(field, options=known)
+
     # ── records ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def get(self, module: Module, id: str) -> Entry | None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.zoho.wire_coql import equals, select
 from connectors.crm.zoho.wire_composite import together
+from connectors.crm.zoho.wire_coql import equals, select
 from connectors.crm.zoho.wire_errors import (
     AlreadyExists,
     ChangedMeanwhile,

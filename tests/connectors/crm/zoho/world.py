@@ -79,6 +79,11 @@ class World:
         assert found is not None
         return dict(found.properties)
 
+    def delete(self, module: str, id: str) -> None:
+        found = self.org.get(MODULES[module.lower()], id)
+        assert found is not None
+        self.org.crm.archive(found, self.clock())
+
     def count(self, module: str) -> int:
         return len(list(self.org.crm.all(MODULES[module.lower()].kind)))
 
