@@ -39,14 +39,27 @@ def check_pipedrive(request: Request, reply: Reply) -> None:
     if request.json is not None:
         assert body is not None, f"{where} takes no body"
         _validate(body, request.json, where, forbids=True)
+    check_answer(request, reply)
+
+
+def check_answer(request: Request, reply: Reply) -> None:
+    """The same for an answer alone: what the sandbox says to others than our connector."""
+    if not (FOLDER / "specs" / "pipedrive").exists():
+        return
+    version, template, operation = _operation(request.method, request.path)
+    where = f"{request.method} {version}{template}"
+    assert operation is not None, f"Pipedrive publishes no {request.method} {request.path}"
     if 200 <= reply.status < 300 and (answer := _parsed(reply.body)) is not None:
         _validate(_answer_schema(operation), answer, where, forbids=False)
     note_operation("pipedrive", where)
 
 
-def published(method: str, path: str) -> bool:
-    """Whether there is such an operation; for what the sandbox offers."""
-    return _operation(method, path)[2] is not None
+def price_of(method: str, path: str) -> tuple[int, set[str]]:
+    """What an operation costs and which scopes open it, each of them alone. Raises where there is no such operation."""
+    operation = _operation(method, path)[2]
+    assert operation is not None, f"Pipedrive publishes no {method} {path}"
+    scopes = {scope for way in operation["security"] for scope in way.get("oauth2", [])}
+    return operation["x-token-cost"], scopes
 
 
 def _answer_schema(operation: Mapping[str, Any]) -> Any:

@@ -89,9 +89,9 @@ class Pipedrive:
             scopes=scopes,
         )
         self.limits = {id: Limits(on=limits, daily=company.daily_tokens) for id, company in self.companies.items()}
-        self._routes = Routes()
+        self.routes = Routes()
         for part in (search, records, fields, older, hooks):
-            part.add_routes(self._routes)
+            part.add_routes(self.routes)
         self._asked = 0
 
     # ── one request ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,7 +115,7 @@ class Pipedrive:
         path = call.path.removesuffix("/")
         if path.startswith("/v1/"):  # api.pipedrive.com's older spelling
             path = f"/api{path}"
-        names, route = self._routes.find(call.method, path)
+        names, route = self.routes.find(call.method, path)
         headers = self.limits[company.id].spend(token, route.cost, call.now, searches=route.searches)
         try:
             if not set(route.scopes) & set(grant.scopes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,6 +84,12 @@ class Routes:
         listed = self._found.setdefault((method, len(segments)), [])
         listed.append((segments, Route(handler, cost, tuple(scopes), searches)))
         listed.sort(key=lambda entry: [segment.startswith("{") for segment in entry[0]])
+
+    def all(self) -> Iterator[tuple[str, str, Route]]:
+        """Method, pattern, route."""
+        for (method, _), listed in self._found.items():
+            for segments, route in listed:
+                yield method, "/" + "/".join(segments), route
 
     def find(self, method: str, path: str) -> tuple[Mapping[str, str], Route]:
         """Raises the 404 that is said of every route that does not exist, or no longer."""

@@ -40,8 +40,8 @@ def _list(entity: str, ask: Ask) -> tuple[int, Any]:
         entries = company.deleted(entity)
     else:
         entries = list(company.all(entity))
-    shown = [SHOWN[entity](company, entry) for entry in entries]
-    rows = [row for row in shown if all(test(row) for test in _tests(entity, ask))]
+    shown, tests = [SHOWN[entity](company, entry) for entry in entries], _tests(entity, ask)
+    rows = [row for row in shown if all(test(row) for test in tests)]
     rows.sort(key=lambda row: (row["id"] if by == "id" else str(row[by] or ""), row["id"]), reverse=down)
     only = ask.many("custom_fields")
     if len(only) > 15:
