@@ -111,10 +111,13 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def grounded(provider: str) -> AsyncIterator[Ground]:
-    """A sandbox, a database with a tenant and a free port for us, in a folder that goes when they do."""
+async def grounded(provider: str, *, limits: bool = True) -> AsyncIterator[Ground]:
+    """A sandbox, a database with a tenant and a free port for us, in a folder that goes when they do.
+
+    limits  whether the sandbox refuses what is over the vendor's rate limits.
+    """
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder, bind() as ours:
-        face = PROVIDERS[provider]()
+        face = PROVIDERS[provider](limits=limits)
         async with Outage(face) as outage:
             settings = Settings(
                 database_url=f"sqlite+aiosqlite:///{Path(folder) / 'gateway.db'}",

@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import httpx2
 import pytest
 
+from connectors.crm.catalog import CATALOG
 from gateway.cli import main
 from tests.processes import GATEWAY, PROJECT, gateway_environment
 
@@ -124,6 +125,28 @@ def test_a_story_is_told_to_its_end(tmp_path: Path) -> None:
     assert "@import" not in svg
 
 
+def test_the_same_story_is_told_on_every_crm() -> None:
+    """A tenant has the CRM it has: `make demo CRM=…` must go as well with it as with the first one."""
+    others = sorted(CATALOG.keys() - {"hubspot"})
+    assert others, "then this shows nothing"
+    terminals = {crm: opened([*GATEWAY, "demo", "--crm", crm, "--once"]) for crm in others}
+    try:
+        for crm, terminal in terminals.items():
+            terminal.read_until("")
+            assert terminal.ended() == 0, terminal.text
+            _fits_and_is_clean(terminal)
+            assert f"Connecting {CATALOG[crm].manifest.name} by OAuth" in terminal.text
+            assert "9 promised, 9 arrived, each once" in terminal.text
+    finally:
+        for terminal in terminals.values():
+            close(terminal)
+
+
+def test_a_crm_without_a_sandbox_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--crm", "filofax"]) == 2
+    assert "hubspot, pipedrive, salesforce, zoho" in capsys.readouterr().err
+
+
 def _fits_and_is_clean(terminal: Terminal) -> None:
     copied = re.compile(r"(http|gwk_)\S+")  # an address or a key stays in one piece, to be copied
     assert [line for line in terminal.lines if width(line) > 80 and not copied.fullmatch(line)] == []
@@ -160,8 +183,8 @@ BROKEN = """
 import sys
 from connectors.sandbox import faults, serve
 make = serve.PROVIDERS["hubspot"]
-def broken():
-    face = make()
+def broken(**options):
+    face = make(**options)
     face.faults.add(faults.Fault(kind=faults.Kind.HTML, status=404, path="/oauth/*/token"))
     return face
 serve.PROVIDERS = {"hubspot": broken}
