@@ -80,7 +80,7 @@ def read_error(request: Request, reply: Reply) -> ConnectorError:
             return ReconnectNeeded("this Pipedrive account is closed or unpaid", status=status)
         case 403 if not said:
             reason = "Pipedrive's front door has shut this account out for a while, after too many requests"
-            return RateLimited(reason, retry_after=retry_after(reply.headers) or BLOCKED, policy="DAILY", status=status)
+            return RateLimited(reason, retry_after=retry_after(reply.headers) or BLOCKED, status=status)
         case 403:
             return _forbidden(request, said, status)
         case 404 if "unknown method" in _text(said.get("error")).lower():  # v1 routes may go without notice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -242,11 +241,6 @@ def _values_of(body: bytes, codes: Sequence[str]) -> list[str]:
         return []
     held = {**told, **(told.get("custom_fields") or {})} if isinstance(told, dict) else {}
     return [str(held[code]) for code in codes if held.get(code)]
-
-
-def marker_of(key: str) -> str:
-    """The marker the gateway's connector leaves for a key, so that whoever counts can compare."""
-    return f"gw-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
 
 
 def _origin(call: Call) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,17 +116,20 @@ def made(data: Any) -> tuple[int, Any]:
 
 
 def cursor_page(
-    ask: Ask, rows: list[dict[str, Any]], *, by: str = "id", down: bool = False, most: int = 500
+    ask: Ask, rows: Iterable[dict[str, Any]], *, by: str = "id", down: bool = False, most: int = 500
 ) -> tuple[int, Any]:
     """A page of v2's: `rows` ordered by the member `by` and their ids, continued behind the cursor's place."""
     limit = ask.number("limit", 100, most=most)
     cursor = ask.one("cursor")
-    if cursor:
-        last = _read_cursor(cursor)
-        rows = [row for row in rows if (_place(row, by) < last if down else _place(row, by) > last)]
-    page = rows[:limit]
-    following = _cursor(by, page[-1], down) if len(rows) > limit else None
-    return ok(page, additional_data={"next_cursor": following})
+    last = _read_cursor(cursor) if cursor else None
+    page: list[dict[str, Any]] = []
+    for row in rows:
+        if last is not None and not (_place(row, by) < last if down else _place(row, by) > last):
+            continue
+        if len(page) == limit:
+            return ok(page, additional_data={"next_cursor": _cursor(by, page[-1], down)})
+        page.append(row)
+    return ok(page, additional_data={"next_cursor": None})
 
 
 def offset_page(ask: Ask, rows: list[dict[str, Any]], *, default: int = 100) -> tuple[int, Any]:

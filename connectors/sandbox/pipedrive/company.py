@@ -160,6 +160,7 @@ class Company:
         self._counts: dict[str, int] = {}
         self._made = 0
         self._activities: dict[str, str] = {}
+        self._read: dict[tuple[str, str], tuple[Entry, int, Mapping[str, Any]]] = {}
         self._gone: dict[tuple[str, str], Entry] = {}  # deleted and merged ones as they were last
 
     # ── what it is made of ──────────────────────────────────────────────────────────────────────────────────────────
@@ -255,15 +256,19 @@ class Company:
     def deleted(self, entity: str) -> list[Entry]:
         return [entry for (kind, _), entry in self._gone.items() if kind in KINDS[entity]]
 
-    def values(self, entry: Entry, entity: str) -> dict[str, Any]:
-        """All members that have a value, standard and of the company's own, typed."""
-        own = self.custom(entity)
+    def values(self, entry: Entry, entity: str) -> Mapping[str, Any]:
+        """All members that have a value, standard and of the company's own, typed. Not to be changed: read once per entry."""
+        key, own = (entry.kind, entry.id), self.custom(entity)
+        kept = self._read.get(key)
+        if kept is not None and kept[0] is entry and kept[1] == len(own):
+            return kept[2]
         found = {}
         for name, text in entry.properties.items():
             if name in SHAPES[entity]:
                 found[name] = read(SHAPES[entity][name], text)
             elif name in own:
                 found[name] = read(custom_shape(own[name]), text)
+        self._read[key] = (entry, len(own), found)
         return found
 
     def value(self, entry: Entry, entity: str, name: str) -> Any:

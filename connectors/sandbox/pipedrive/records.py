@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,24 +40,41 @@ def _list(entity: str, ask: Ask) -> tuple[int, Any]:
         entries = company.deleted(entity)
     else:
         entries = list(company.all(entity))
-    shown, tests = [SHOWN[entity](company, entry) for entry in entries], _tests(entity, ask)
-    rows = [row for row in shown if all(test(row) for test in tests)]
-    rows.sort(key=lambda row: (row["id"] if by == "id" else str(row[by] or ""), row["id"]), reverse=down)
+    if ids := set(ask.many("ids")):
+        entries = [entry for entry in entries if entry.id in ids]
     only = ask.many("custom_fields")
     if len(only) > 15:
         raise invalid("Parameter validation failed: custom_fields takes at most 15 keys")
-    if only:
-        rows = [{**row, "custom_fields": {key: row["custom_fields"].get(key) for key in only}} for row in rows]
-    return cursor_page(ask, rows, by=by, down=down)
+    entries.sort(key=lambda entry: _place(company, entity, entry, by), reverse=down)
+    return cursor_page(ask, _rows(entity, ask, entries, only), by=by, down=down)
+
+
+def _rows(entity: str, ask: Ask, entries: Iterable[Entry], only: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Those that were asked for, made as the page needs them."""
+    tests = _tests(entity, ask)
+    for entry in entries:
+        row = SHOWN[entity](ask.company, entry)
+        if all(test(row) for test in tests):
+            yield {**row, "custom_fields": {key: row["custom_fields"].get(key) for key in only}} if only else row
+
+
+def _place(company: Company, entity: str, entry: Entry, by: str) -> tuple[str, int]:
+    """Where a record stands in a list, as its cursor will say it."""
+    match by:
+        case "add_time":
+            return v2_time(company.added(entry)), int(entry.id)
+        case "update_time":
+            return v2_time(entry.updated_at), int(entry.id)
+        case "due_date":
+            return str(company.value(entry, entity, "due_date") or ""), int(entry.id)
+        case _:
+            return "", int(entry.id)
 
 
 def _tests(entity: str, ask: Ask) -> list[Callable[[Mapping[str, Any]], bool]]:
     tests: list[Callable[[Mapping[str, Any]], bool]] = []
-    ids = set(ask.many("ids"))
-    if len(ids) > 100:
+    if len(ask.many("ids")) > 100:
         raise invalid("Parameter validation failed: ids takes at most 100 values")
-    if ids:
-        tests.append(lambda row: str(row["id"]) in ids)
     for name in ("owner_id", "org_id", "person_id", "deal_id", "pipeline_id", "stage_id", "lead_id"):
         wanted = ask.one(name)
         if wanted is not None:

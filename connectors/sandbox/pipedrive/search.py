@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -103,7 +103,7 @@ def _texts(company: Company, entity: str, entry: Entry, fields: list[str]) -> It
                 yield from _custom_texts(company, entity, values)
 
 
-def _custom_texts(company: Company, entity: str, values: dict[str, Any]) -> Iterator[str]:
+def _custom_texts(company: Company, entity: str, values: Mapping[str, Any]) -> Iterator[str]:
     for code, definition in company.custom(entity).items():
         value = values.get(code)
         if value is not None and definition.type in SEARCHABLE:

@@ -113,8 +113,7 @@ def test_cloudflares_page_stops_everything_for_minutes() -> None:
     """Whoever goes on is shut out for longer; it is no missing right, which a tenant could mend."""
     error = read_error(READ, reply(403, PAGE, content_type="text/html"))
     assert isinstance(error, RateLimited)
-    assert error.retry_after == BLOCKED >= timedelta(minutes=5)
-    assert error.policy == "DAILY"
+    assert error.retry_after == BLOCKED >= timedelta(minutes=5)  # a minute and more stops the whole account
 
 
 PERSON = "secret.person@example.com"
