@@ -54,7 +54,16 @@ class Makeup:
         if known is None:
             return list(wanted)
         names = {field.name.lower() for field in known[1].fields}
-        return [field for field in wanted if "." in field or field.lower() in names]
+        return [field for field in wanted if self._is_readable(names, field)]
+
+    def _is_readable(self, names: set[str], field: str) -> bool:
+        """A parent's field takes the reference to it, and sight of the parent."""
+        parent, _, inner = field.rpartition(".")
+        if not parent:
+            return field.lower() in names
+        described = self._described.get(parent)
+        hidden = described is not None and described[1].field(inner) is None
+        return f"{parent}Id".lower() in names and not hidden
 
     def can_see(self, of: str) -> bool:
         known = self._described.get(of)
@@ -62,7 +71,7 @@ class Makeup:
 
     async def learn(self, types: Sequence[str]) -> None:
         """See what the user may see of these objects; of one that is refused, nothing."""
-        for of in types:
+        for of in dict.fromkeys((*types, *(("Account",) if "Contact" in types else ()))):
             try:
                 await self.described(of, anew=True)
             except Rejected:
@@ -130,9 +139,14 @@ class Makeup:
             [wire.asking("stages", wire_account.STAGES), wire.asking("types", wire_account.RECORD_TYPES)]
         )
         told = wire.read_composite(await self._http.send(asked), ("stages", "types"))
-        return await self._with_types(rows_of(told["stages"]), rows_of(told["types"]))
+        return await self._with_types(rows_of(told["stages"]), rows_of(told["types"]), anew=True)
 
-    async def _with_types(self, stages: Sequence[wire.Row], record_types: Sequence[wire.Row]) -> list[Pipeline]:
+    async def _with_types(
+        self, stages: Sequence[wire.Row], record_types: Sequence[wire.Row], *, anew: bool = False
+    ) -> list[Pipeline]:
+        """Of the org's record types those the connected user may use, the user's default first."""
+        if record_types:
+            record_types = (await self.described("Opportunity", anew=anew)).usable(record_types)
         types = [(row, await self._stages_of(row)) for row in record_types]
         return wire_account.pipelines_of(wire_account.read_stages(stages), types)
 

@@ -172,11 +172,18 @@ class FieldObject(msgspec.Struct, rename="camel"):
 _UI = re.compile(rf"(https://(?:{MANIFEST.region_hosts}))/\{{ID\}}", re.ASCII)
 
 
+class _RecordType(msgspec.Struct, rename="camel"):
+    record_type_id: str
+    available: bool = True
+    default_record_type_mapping: bool = False
+
+
 class Described(msgspec.Struct, rename="camel"):
     """An object's describe."""
 
     name: str
     fields: list[FieldObject] = []
+    record_type_infos: list[_RecordType] = []
     urls: dict[str, str | None] = {}
 
     @property
@@ -187,6 +194,13 @@ class Described(msgspec.Struct, rename="camel"):
     def field(self, name: str) -> FieldObject | None:
         """By name, which is compared without case as Salesforce does."""
         return next((one for one in self.fields if one.name.lower() == name.lower()), None)
+
+    def usable(self, record_types: Sequence[Row]) -> list[Row]:
+        """Those this user may give to a record, the default first; all where the describe says nothing."""
+        infos = {one.record_type_id[:15]: one for one in self.record_type_infos}
+        known = [(row, infos.get(value(row, "Id")[:15])) for row in record_types]
+        usable = [(row, info) for row, info in known if info is None or info.available]
+        return [row for row, _ in sorted(usable, key=lambda one: not (one[1] and one[1].default_record_type_mapping))]
 
     def types(self) -> dict[str, str]:
         return {one.name: one.type for one in self.fields}

@@ -115,7 +115,9 @@ def plan(index: int, write: Write, stick: Stick, known: Known) -> Plan:
                 raise Rejected("no owner was named", field="OwnerId")
             return _change(index, write, known, writes.typed(_of(known), write.fields, known.ways))
         case MoveStage():
-            placed = writes.placing(_target(known)[0], known.place or Place("", write.stage))
+            stage = known.place.stage if known.place else write.stage
+            pipeline = known.place.pipeline if known.place and write.pipeline else ""  # unnamed: the one it is in
+            placed = writes.placing(_target(known)[0], Place(pipeline, stage))
             return _change(index, write, known, {**writes.typed(_of(known), write.fields, known.ways), **placed})
         case OptOut():
             if not known.opt_out:

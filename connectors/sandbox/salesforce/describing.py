@@ -17,7 +17,20 @@ def describe(org: Org, type: Type, version: str) -> dict[str, Any]:
         "uiNewRecord": f"{org.origin}/{type.prefix}/e",
     }
     fields = [_field(org, type, field) for field in org.fields(type)]
-    return {**told, "fields": fields, "childRelationships": [], "recordTypeInfos": []}
+    kinds = [row for row in org.all("RecordType") if row.get("SobjectType") == type.name]
+    infos = [
+        {
+            "active": True,
+            "available": row.id not in org.unavailable,
+            "defaultRecordTypeMapping": at == len(kinds) - 1,
+            "developerName": row.get("DeveloperName"),
+            "master": False,
+            "name": row.get("Name"),
+            "recordTypeId": row.id,
+        }
+        for at, row in enumerate(kinds)
+    ]
+    return {**told, "fields": fields, "childRelationships": [], "recordTypeInfos": infos}
 
 
 def basic(org: Org, type: Type, version: str) -> dict[str, Any]:

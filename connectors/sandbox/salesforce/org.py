@@ -62,6 +62,7 @@ class Org:
     customizable   the user may make fields (Customize Application).
     hidden         (object, field) pairs that field-level security keeps from the user.
     forbidden      objects the user may not write.
+    unavailable    record types the user may not use.
     demanded       fields an admin's validation rules want, per object.
     rules          duplicate rules, per object.
     limit          API requests in 24 hours; `used` of them so far.
@@ -75,6 +76,7 @@ class Org:
         self.customizable = True
         self.hidden: set[tuple[str, str]] = set()
         self.forbidden: set[str] = set()
+        self.unavailable: set[str] = set()
         self.demanded: dict[str, tuple[str, ...]] = {}
         self.rules: dict[str, DuplicateRule] = {
             "Contact": DuplicateRule("Standard_Contact_Duplicate_Rule", ("Email",)),

@@ -214,6 +214,9 @@ def _may_hang_together(org: Org, type: Type, told: Mapping[str, Any]) -> None:
         if told.get("EndDateTime") is None and told.get("DurationInMinutes") is None:
             message = "Required fields are missing: [EndDateTime, DurationInMinutes]"
             raise error(400, "REQUIRED_FIELD_MISSING", message, fields=["EndDateTime"])
+    if told.get("RecordTypeId") in org.unavailable:
+        message = "Record Type ID: this ID value isn't valid for the user"
+        raise error(400, "INVALID_CROSS_REFERENCE_KEY", message, fields=["RecordTypeId"])
     if type.name == "CampaignMember" and not (told.get("ContactId") or told.get("LeadId")):
         message = "Required fields are missing: [ContactId, LeadId]"
         raise error(400, "REQUIRED_FIELD_MISSING", message, fields=["ContactId"])

@@ -36,6 +36,7 @@ from connectors.crm.salesforce.wire_errors import Denied
 from connectors.errors import OutcomeUnknown, Rejected, Unavailable, Unsupported
 from connectors.sandbox.faults import Kind as Fault
 from connectors.sandbox.salesforce import saving
+from connectors.sandbox.salesforce.errors import no_access
 from connectors.sandbox.salesforce.objects import Field
 from tests.contract.accounts_salesforce import SalesforceAccount, salesforce_account
 
@@ -288,7 +289,8 @@ async def test_a_note_whose_link_fails_is_not_left_behind(account: SalesforceAcc
 
 async def test_a_deals_place_is_a_record_type_and_its_stages(account: SalesforceAccount, person: Ref) -> None:
     """Orgs with record types have a sales process each; a stage of another one would be refused or worse."""
-    types = [account.org.add_record_type(name) for name in ("Service", "New business")]
+    types = [account.org.add_record_type(name) for name in ("Service", "Aftermarket", "New business")]
+    account.org.unavailable.add(types.pop(1))
     pipelines = await account.crm.pipelines(Kind.DEAL)
     assert [(one.id, one.label) for one in pipelines] == [(types[1], "New business"), (types[0], "Service")]
     assert pipelines[0].stages[0].id == "Qualification"
@@ -296,8 +298,13 @@ async def test_a_deals_place_is_a_record_type_and_its_stages(account: Salesforce
     (record,) = records(await account.crm.write([deal]))
     values = account.values(Ref(Kind.DEAL, record.id))
     assert (values["RecordTypeId"], values["StageName"]) == (types[0], "Needs Analysis")
-    (refused,) = await account.crm.write([MoveStage(key="m", target=Ref(Kind.DEAL, record.id), stage="Prospecting")])
+    there = Ref(Kind.DEAL, record.id)
+    (refused,) = await account.crm.write([MoveStage(key="m", target=there, stage="Prospecting")])
     assert error_of(refused).field == "StageName"
+    records(await account.crm.write([MoveStage(key="m", target=there, stage="Value Proposition")]))
+    assert account.values(there)["RecordTypeId"] == types[0], "it stays in the pipeline it is in"
+    records(await account.crm.write([MoveStage(key="m", target=there, pipeline="New business", stage="Qualification")]))
+    assert account.values(there)["RecordTypeId"] == types[1]
 
 
 async def test_an_opt_out_the_user_may_not_make_is_said(account: SalesforceAccount, person: Ref) -> None:
@@ -310,7 +317,7 @@ async def test_an_opt_out_the_user_may_not_make_is_said(account: SalesforceAccou
 
 async def test_fields_the_user_may_not_see_do_not_hide_the_rest(account: SalesforceAccount) -> None:
     """One hidden field and Salesforce refuses the whole search, the whole read, the whole page."""
-    account.org.hidden |= {("Contact", "HomePhone"), ("Contact", "AssistantPhone"), ("Lead", "Rating")}
+    account.org.hidden |= {("Contact", "HomePhone"), ("Contact", "AccountId"), ("Lead", "Rating"), ("Account", "Fax")}
     person = account.add_person(last_name="Perrochon", phone="044 668 18 00", email="a@example.com")
     account.settle()
     assert [one.id for one in await account.crm.find_contacts(NUMBER)] == [person.id]
@@ -359,6 +366,16 @@ async def test_many_are_listed_through_a_job(account: SalesforceAccount, monkeyp
     assert {one.company.name for one in listed if one.company} == {'Aurora, "the" SA'}
     assert listed[0].phones[0].e164 == "+41446681800"
     assert listed[0].updated_at is not None
+
+
+async def test_without_the_right_to_jobs_everyone_is_listed_by_pages(
+    account: SalesforceAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.crm.salesforce.wire_bulk.FROM", 1)
+    ids = [account.add_person(last_name=f"Person {n}").id for n in range(3)]
+    account.hurt(kind=Fault.ERROR, path="*/jobs/query", status=400)
+    monkeypatch.setattr("connectors.sandbox.salesforce.app._struck", lambda fault: no_access())
+    assert [one.id for one in (await account.crm.list_contacts(Kind.CONTACT)).items] == ids
 
 
 async def test_a_job_that_came_to_nothing_is_no_end(
