@@ -36,7 +36,13 @@ IN_A_ROW = timedelta(seconds=20)  # refused again this soon after a pause: that 
 LONGEST_DOUBLED = timedelta(
     minutes=1
 )  # pauses double up to here where the vendor does not say how long (Zoho, Pipedrive)
-SLOT_WAITS = timedelta(milliseconds=500)  # for one that is free, before whoever wants it is sent away
+SLOT_WAITS: Mapping[Purpose, timedelta] = {  # for one that is free, before whoever wants it is sent away
+    "lookup": timedelta(milliseconds=300),
+    "delivery": timedelta(seconds=2),
+    "import": timedelta(seconds=10),
+    "connect": timedelta(seconds=10),
+}
+SENT_AWAY = timedelta(milliseconds=500)
 _LOOKS_EVERY = timedelta(milliseconds=25)
 _FULL = -1
 
@@ -169,7 +175,8 @@ class Throttle:
         Raises `RateLimited` when none becomes free.
         """
         slot, reserve = secrets.token_hex(8), 0 if purpose == "lookup" else bucket.reserve
-        give_up_at = time.monotonic() + SLOT_WAITS.total_seconds()
+        patience = SLOT_WAITS[purpose]
+        give_up_at = time.monotonic() + patience.total_seconds()
         while True:
             try:
                 arguments = [bucket.limit, reserve, slot, _ms(lasts)]
@@ -186,7 +193,7 @@ class Throttle:
             if wait != _FULL:
                 raise _limited(name, timedelta(milliseconds=wait))
             if time.monotonic() >= give_up_at:
-                raise _limited(name, SLOT_WAITS * random.uniform(0.5, 1.0))
+                raise _limited(name, SENT_AWAY * random.uniform(0.5, 1.0))
             await asyncio.sleep(_LOOKS_EVERY.total_seconds() * random.uniform(0.5, 1.5))
 
     async def leave(self, account_id: str, name: str, slot: str) -> None:

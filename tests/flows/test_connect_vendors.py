@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,7 +66,7 @@ class Stage:
         browser = await self.sign_in()
         assert f"{CATALOG[self.provider].manifest.name} is connected" in browser.page, browser.page
         (item,) = await self.connections()
-        await self.web.parts.connections.probed(item["id"])
+        assert await self.web.parts.connections.probed(item["id"], within=timedelta(seconds=40))
         return (await self.connections())[0]
 
 

@@ -168,7 +168,7 @@ async def test_only_so_many_are_under_way_over_all_processes_and_one_slot_is_the
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zoho answers 429 to the sixth call at once, in its free edition, and says nothing about how long to wait."""
-    monkeypatch.setattr(module, "SLOT_WAITS", timedelta(0))
+    monkeypatch.setattr(module, "SLOT_WAITS", dict.fromkeys(module.SLOT_WAITS, timedelta(0)))
     here, there = Throttle(store), Throttle(store)
     slots = await entered(here, 2) + await entered(there, 4)
     assert len(slots) == 3
@@ -194,7 +194,7 @@ async def test_a_slot_whose_holder_died_is_free_again_by_itself(store: redis.Red
 
 
 async def test_without_redis_a_process_keeps_to_a_part_of_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SLOT_WAITS", timedelta(0))
+    monkeypatch.setattr(module, "SLOT_WAITS", dict.fromkeys(module.SLOT_WAITS, timedelta(0)))
     away = bell.connect(Settings(redis_url="redis://127.0.0.1:1/0"))
     throttle = Throttle(away)
     (slot,) = await entered(throttle, 3)
