@@ -45,3 +45,11 @@ def test_a_command_loads_no_more_than_it_needs(command: list[str], spared: set[s
     )
     _, loaded = json.loads(done.stdout.splitlines()[-1])
     assert spared & set(loaded) == set()
+
+
+def test_a_process_that_serves_loads_no_terminal_and_no_migrations() -> None:
+    """Every `serve` and `worker` would pay for them with start time and memory."""
+    code = "import sys, gateway.app, gateway.worker, gateway.relay; print(*sys.modules)"
+    env = gateway_environment({"PYTHONPATH": str(PROJECT)})
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert {"prompt_toolkit", "typer", "alembic"} & set(done.stdout.split()) == set()
