@@ -16,6 +16,8 @@ from sqlalchemy import Connection, inspect, text
 import gateway.calls.tables
 import gateway.connections.tables
 import gateway.db.tables
+import gateway.directory.change_tables
+import gateway.directory.tables
 import gateway.lookup.tables
 import gateway.mappings.tables
 import gateway.outbox.tables

@@ -370,6 +370,36 @@ def upgrade() -> None:
     )
     op.create_index("ix_call_decisions_because_until", "call_decisions", ["because_until"], unique=False)
     op.create_table(
+        "change_feeds",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.String(length=40), nullable=False),
+        sa.Column("key_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("key", sa.LargeBinary(), nullable=True),
+        sa.Column("secret", sa.LargeBinary(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("poll_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sweep_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("noticed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("renew_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("renew_lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("renew_fence", sa.Integer(), nullable=False),
+        sa.Column("renew_failures", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "connection_id"],
+            ["connections.tenant_id", "connections.id"],
+            name=op.f("fk_change_feeds_tenant_id_connection_id"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "connection_id", name=op.f("pk_change_feeds")),
+        sa.UniqueConstraint("key_sha256", name=op.f("uq_change_feeds_key_sha256")),
+    )
+    op.create_index(op.f("ix_change_feeds_due_at"), "change_feeds", ["due_at"], unique=False)
+    op.create_index(op.f("ix_change_feeds_renew_at"), "change_feeds", ["renew_at"], unique=False)
+    op.create_table(
         "lanes",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -411,6 +441,79 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("tenant_id", "connection_id", "version", name=op.f("pk_mappings")),
+    )
+    op.create_table(
+        "mirrors",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("run", sa.Integer(), nullable=False),
+        sa.Column("dry", sa.Boolean(), nullable=False),
+        sa.Column("cursor", sa.String(), nullable=True),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("unreadable", sa.Integer(), nullable=False),
+        sa.Column("examples", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("complete_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("changed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("swept_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "connection_id"],
+            ["connections.tenant_id", "connections.id"],
+            name=op.f("fk_mirrors_tenant_id_connection_id"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "connection_id", "kind", name=op.f("pk_mirrors")),
+    )
+    op.create_index(
+        "ix_mirrors_due_at",
+        "mirrors",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_table(
+        "change_hints",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("record_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "connection_id"],
+            ["change_feeds.tenant_id", "change_feeds.connection_id"],
+            name=op.f("fk_change_hints_tenant_id_connection_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "connection_id", "kind", "record_id", name=op.f("pk_change_hints")),
+    )
+    op.create_index("ix_change_hints_due_at", "change_hints", ["tenant_id", "connection_id", "due_at"], unique=False)
+    op.create_table(
+        "change_subscriptions",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.String(length=40), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "connection_id"],
+            ["change_feeds.tenant_id", "change_feeds.connection_id"],
+            name=op.f("fk_change_subscriptions_tenant_id_connection_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "connection_id", "id", name=op.f("pk_change_subscriptions")),
     )
     op.create_table(
         "deliveries",
@@ -467,6 +570,33 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_state", "deliveries", ["tenant_id", "state", "created_at", "id"], unique=False)
     op.create_index("ix_deliveries_subject", "deliveries", ["tenant_id", "subject_index"], unique=False)
     op.create_table(
+        "directory_records",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("record_id", sa.String(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("digest", sa.LargeBinary(), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("run", sa.Integer(), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "connection_id", "kind"],
+            ["mirrors.tenant_id", "mirrors.connection_id", "mirrors.kind"],
+            name=op.f("fk_directory_records_tenant_id_connection_id_kind"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "connection_id", "kind", "record_id", name=op.f("pk_directory_records")),
+    )
+    op.create_index(
+        "ix_directory_records_gone_at",
+        "directory_records",
+        ["gone_at"],
+        unique=False,
+        postgresql_where=sa.text("gone_at IS NOT NULL"),
+        sqlite_where=sa.text("gone_at IS NOT NULL"),
+    )
+    op.create_table(
         "lane_records",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
         sa.Column("lane_id", sa.String(length=40), nullable=False),
@@ -501,13 +631,52 @@ def upgrade() -> None:
     )
     op.create_index("ix_attempts_at", "attempts", ["at"], unique=False)
     op.create_index("ix_attempts_delivery", "attempts", ["tenant_id", "delivery_id"], unique=False)
+    op.create_table(
+        "directory_phones",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("phone_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("connection_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("record_id", sa.String(), nullable=False),
+        sa.Column("label", sa.String(), nullable=False),
+        sa.Column("match", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "connection_id", "kind", "record_id"],
+            [
+                "directory_records.tenant_id",
+                "directory_records.connection_id",
+                "directory_records.kind",
+                "directory_records.record_id",
+            ],
+            name=op.f("fk_directory_phones_tenant_id_connection_id_kind_record_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint(
+            "tenant_id", "phone_hash", "connection_id", "kind", "record_id", name=op.f("pk_directory_phones")
+        ),
+    )
+    op.create_index(
+        "ix_directory_phones_record",
+        "directory_phones",
+        ["tenant_id", "connection_id", "kind", "record_id"],
+        unique=False,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_directory_phones_record", table_name="directory_phones")
+    op.drop_table("directory_phones")
     op.drop_index("ix_attempts_delivery", table_name="attempts")
     op.drop_index("ix_attempts_at", table_name="attempts")
     op.drop_table("attempts")
     op.drop_table("lane_records")
+    op.drop_index(
+        "ix_directory_records_gone_at",
+        table_name="directory_records",
+        postgresql_where=sa.text("gone_at IS NOT NULL"),
+        sqlite_where=sa.text("gone_at IS NOT NULL"),
+    )
+    op.drop_table("directory_records")
     op.drop_index("ix_deliveries_subject", table_name="deliveries")
     op.drop_index("ix_deliveries_state", table_name="deliveries")
     op.drop_index("ix_deliveries_people_until", table_name="deliveries")
@@ -520,6 +689,16 @@ def downgrade() -> None:
         sqlite_where=sa.text("state IN ('pending', 'in_flight')"),
     )
     op.drop_table("deliveries")
+    op.drop_table("change_subscriptions")
+    op.drop_index("ix_change_hints_due_at", table_name="change_hints")
+    op.drop_table("change_hints")
+    op.drop_index(
+        "ix_mirrors_due_at",
+        table_name="mirrors",
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.drop_table("mirrors")
     op.drop_table("mappings")
     op.drop_index(
         "lanes_ready",
@@ -528,6 +707,9 @@ def downgrade() -> None:
         sqlite_where=sa.text("ready_at IS NOT NULL"),
     )
     op.drop_table("lanes")
+    op.drop_index(op.f("ix_change_feeds_renew_at"), table_name="change_feeds")
+    op.drop_index(op.f("ix_change_feeds_due_at"), table_name="change_feeds")
+    op.drop_table("change_feeds")
     op.drop_index("ix_call_decisions_because_until", table_name="call_decisions")
     op.drop_table("call_decisions")
     op.drop_table("call_aliases")
