@@ -391,6 +391,8 @@ class _Going:
         found: list[tuple[Kind, str]] = []
         for link in runs.links_of(write):
             if isinstance(link, Ref):
+                if not soql.is_id(link.id):  # it becomes a part of an address
+                    raise Rejected("this is no id of a Salesforce record")
                 found.append((link.kind, link.id))
             elif isinstance(link, Earlier):
                 known = self._left(link, plans)

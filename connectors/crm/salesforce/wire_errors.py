@@ -284,6 +284,7 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
 
 # ── tokens ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+_MEANS = {"offline_access": ("refresh_token",), "full": ("full", "api")}  # other names of the scopes we ask for
 _ENDED = frozenset({"invalid_grant", "inactive_user", "inactive_org", "access_denied"})
 _OURS = frozenset({"invalid_client", "invalid_client_id", "redirect_uri_mismatch", "unsupported_grant_type"})
 
@@ -297,7 +298,8 @@ def read_token(status: int, headers: Mapping[str, str], body: bytes) -> Token:
     answer = read_object(body)
     token = token_in(answer) if status == 200 else None
     if token is not None:
-        return token
+        meant = (scope for given in token.scopes for scope in _MEANS.get(given, (given,)))
+        return msgspec.structs.replace(token, scopes=tuple(dict.fromkeys(meant)))
     error = answer.get("error")
     if status in (400, 401, 403) and error in _ENDED:
         raise ReconnectNeeded("Salesforce says the permission given to us has ended", status=status)

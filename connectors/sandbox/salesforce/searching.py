@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from connectors.sandbox.salesforce import asking, soql
@@ -139,7 +140,7 @@ def _matches(org: Org, row: Row, term: str, where: str) -> bool:
 
 
 def _number_matches(held: str, term: str) -> bool:
-    runs, asked = re.findall(r"\d+", held), re.findall(r"\d+", term)
+    runs, asked = _runs(held), _runs(term)
     if not asked:
         return False
     whole, digits = "".join(runs), "".join(asked)
@@ -147,6 +148,12 @@ def _number_matches(held: str, term: str) -> bool:
         return True
     size = len(asked)
     return any(runs[at : at + size] == asked for at in range(len(runs) - size + 1))
+
+
+@lru_cache(maxsize=65_536)
+def _runs(text: str) -> list[str]:
+    """The runs of digits in a text. Shared: not to be changed."""
+    return re.findall(r"\d+", text)
 
 
 def _text_matches(held: str, term: str) -> bool:

@@ -260,6 +260,18 @@ def test_a_token_says_where_and_not_how_long() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("refresh_token api", ("refresh_token", "api")),
+        ("offline_access full", ("refresh_token", "full", "api")),
+        ("offline_access refresh_token api", ("refresh_token", "api")),
+    ],
+)
+def test_a_scope_by_its_other_name_is_not_missing(given: str, meant: tuple[str, ...]) -> None:
+    assert read_token(200, {}, json.dumps({**GRANTED, "scope": given}).encode()).scopes == meant
+
+
+@pytest.mark.parametrize(
     ("status", "error", "expected"),
     [
         (400, "invalid_grant", ReconnectNeeded),

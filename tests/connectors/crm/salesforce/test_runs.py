@@ -443,6 +443,24 @@ async def test_what_the_org_words_differently_is_learnt(account: SalesforceAccou
     assert account.values(Ref(Kind.CALL, record.id))["Status"] == "Erledigt"
 
 
+@pytest.mark.parametrize("id", ["", "003", "003000000000001AAA/../../Account", "@{w0.id}", "003000000000001AA'"])
+async def test_an_id_that_is_none_goes_nowhere(account: SalesforceAccount, id: str) -> None:
+    """Ids become parts of addresses and queries; one from a broken import must not."""
+    stranger = Ref(Kind.CONTACT, id)
+    for write in (
+        call(stranger),
+        SetFields(key="s", target=stranger, fields={"Title": "x"}),
+        OptOut(key="o", target=stranger),
+    ):
+        (outcome,) = await account.crm.write([write])
+        assert isinstance(error_of(outcome), Rejected)
+    (outcome,) = await account.crm.write([UpsertContact(key="p", target=stranger, last_name="x")])
+    assert isinstance(error_of(outcome), Rejected)
+    assert await account.crm.read_contact(stranger) is None
+    assert (await account.crm.context(stranger)).recent == ()
+    assert not [request for request in account.sent if request.writes]
+
+
 async def test_a_key_field_that_was_taken_away_is_said(account: SalesforceAccount, person: Ref) -> None:
     account.org.hidden.add(("Opportunity", "Gateway_Key__c"))
     (outcome,) = await account.crm.write([CreateDeal(key="d", name="x", about=(person,))])
