@@ -41,9 +41,9 @@ def read(field: FieldDef, value: Any, at: int) -> str:
             return _moment(field, value, at)
         case "lookup" | "ownerlookup":
             id = value.get("id") if isinstance(value, dict) else value
-            if not isinstance(id, str) or not id.isdigit():
+            if isinstance(id, bool) or not isinstance(id, str | int) or not str(id).isdigit():  # the SDK sends numbers
                 raise invalid(field.name, "bigint", at=at)
-            return id
+            return str(id)
         case "picklist":
             text = _text(field, value, at)
             if field.options and text not in field.options and text != "-None-":

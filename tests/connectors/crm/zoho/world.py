@@ -10,9 +10,12 @@ from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
+from connectors.crm.port import Done, Failed, Outcome
+from connectors.crm.records import CallLog, LogCall, Ref
 from connectors.crm.zoho.client import Zoho
 from connectors.crm.zoho.manifest import MANIFEST
 from connectors.crm.zoho.wire_errors import read_error
+from connectors.errors import Rejected
 from connectors.request import Reply, Request
 from connectors.sandbox import zoho
 from connectors.sandbox.clock import Clock
@@ -21,6 +24,8 @@ from connectors.sandbox.zoho.grants import Grant
 from connectors.sandbox.zoho.modules import MODULES
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+AT = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
+CALL = CallLog(direction="inbound", started_at=AT)
 SCOPES = (*MANIFEST.scopes, *MANIFEST.optional_scopes)
 
 
@@ -107,3 +112,21 @@ async def connected(world: World) -> Zoho:
     await crm.probe()
     world.sent.clear()
     return crm
+
+
+def call(about: Ref, key: str = "call-1") -> LogCall:
+    return LogCall(key=key, subject="Offer", call=CALL, about=(about,))
+
+
+def done(outcomes: Sequence[Outcome]) -> Any:
+    (outcome,) = outcomes
+    assert isinstance(outcome, Done), outcome
+    assert outcome.record is not None
+    return outcome.record
+
+
+def refused(outcomes: Sequence[Outcome]) -> Rejected:
+    (outcome,) = outcomes
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, Rejected), outcome.error
+    return outcome.error
