@@ -28,12 +28,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:  # a worker answers nobody, and starts sooner and smaller without
+    from fastapi import FastAPI, Request, Response
+    from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -186,6 +187,8 @@ def problem_response(problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], 
 
 def answer(problem: Problem) -> Response:
     """The same as a Starlette response."""
+    from fastapi import Response
+
     return Response(msgspec.json.encode(problem.body()), problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
@@ -196,6 +199,8 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 def handle(app: FastAPI) -> None:
     """Make every error that leaves `app` a problem."""
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
 
     async def ours(_request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)

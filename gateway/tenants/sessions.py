@@ -12,10 +12,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fastapi import Request
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +23,9 @@ from gateway.errors import Forbidden
 from gateway.settings import Settings
 from gateway.tenants.principal import Principal
 from gateway.tenants.tables import ConsoleLink, Session, Tenant
+
+if TYPE_CHECKING:  # the worker, which forgets old sessions, loads no web framework
+    from fastapi import Request
 
 LINK_LIVES = timedelta(minutes=10)
 IDLE = timedelta(minutes=30)

@@ -47,9 +47,17 @@ def test_a_command_loads_no_more_than_it_needs(command: list[str], spared: set[s
     assert spared & set(loaded) == set()
 
 
-def test_a_process_that_serves_loads_no_terminal_and_no_migrations() -> None:
-    """Every `serve` and `worker` would pay for them with start time and memory."""
-    code = "import sys, gateway.app, gateway.worker, gateway.relay; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("modules", "spared"),
+    [
+        ("gateway.app, gateway.worker", {"prompt_toolkit", "typer", "alembic"}),
+        ("gateway.worker, gateway.relay", {"fastapi", "uvicorn"}),
+    ],
+    ids=["a server", "a worker"],
+)
+def test_a_process_that_stays_loads_no_more_than_it_needs(modules: str, spared: set[str]) -> None:
+    """It would pay with start time and memory, as often as it is started."""
+    code = f"import sys, {modules}; print(*sys.modules)"
     env = gateway_environment({"PYTHONPATH": str(PROJECT)})
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert {"prompt_toolkit", "typer", "alembic"} & set(done.stdout.split()) == set()
+    assert spared & set(done.stdout.split()) == set()
