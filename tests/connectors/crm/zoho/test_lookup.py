@@ -166,3 +166,18 @@ async def test_what_cannot_be_looked_for_says_so(world: World, crm: Zoho) -> Non
     for email in (None, "a\\@example.com"):
         with pytest.raises(Unsupported):
             await crm.find(UpsertContact(key="p", last_name="X", email=email))
+
+
+@pytest.mark.parametrize("host", ["accounts.zoho.ca", "accounts.zohocloud.eu", "accounts.zohocloud.com"])
+def test_hosts_of_no_row_are_foreign(host: str) -> None:
+    """A name that looks like Zoho's and may be anybody's never sees the client secret."""
+    assert not re.fullmatch(MANIFEST.login_hosts, host)
+
+
+def test_secrets_are_told_apart_by_the_end_of_the_address() -> None:
+    for row in DATA_CENTRES.values():
+        found = re.fullmatch(MANIFEST.login_hosts, row.accounts), re.fullmatch(MANIFEST.region_hosts, row.api)
+        login, api = (one and one["region"] for one in found)
+        assert login == api
+        assert login
+        assert row.accounts.endswith("." + login)
