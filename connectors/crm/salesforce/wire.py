@@ -123,8 +123,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def composite(parts: Sequence[Part], *, all_or_none: bool = False, writes: bool = False) -> Request:
-    """Up to 25 subrequests as one call of the org's allowance. The answer is 200 whatever became of them."""
+    """Up to 25 subrequests as one call of the org's allowance. The answer is 200 whatever became of them.
+
+    They are carried out in their order: left alone, Salesforce gathers those of one object since v49 and carries them out in
+    any ("Composite Request Body", 2026-11).
+    """
     body = {"allOrNone": all_or_none, "compositeRequest": [part.shown() for part in parts]}
+    if writes:
+        body["collateSubrequests"] = False
     return Request(method="POST", path=path("composite"), json=body, writes=writes)
 
 

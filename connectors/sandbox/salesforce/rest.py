@@ -310,7 +310,7 @@ class Rest:
         mark = len(self.org.changes)
         known: dict[str, Any] = {}
         answers: list[dict[str, Any]] = []
-        for one in asked:
+        for one in _gathered(asked) if told.get("collateSubrequests", True) else asked:
             status, body, headers = self._subrequest(ask, one, known)
             known[str(one["referenceId"])] = body if status < 300 else None
             answers.append(
@@ -321,6 +321,7 @@ class Rest:
                     "referenceId": one["referenceId"],
                 }
             )
+        answers.sort(key=lambda answer: names.index(answer["referenceId"]))
         if told.get("allOrNone") and any(answer["httpStatusCode"] >= 300 for answer in answers):
             self.org.revert(mark)
             message = "The transaction was rolled back since another operation in the same transaction failed."
@@ -364,6 +365,15 @@ class Rest:
         except Refusal as refused:
             self.org.revert(mark)
             return refused.status, refused.body, {}
+
+
+def _gathered(asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In an order of Salesforce's own, as since v49 unless it is told otherwise: what refers to nothing comes by method and
+    object, the last first; what refers to something, and questions, after it."""
+    free = [one for one in asked if one.get("method") != "GET" and "@{" not in str(one)]
+    rest = [one for one in asked if one not in free]
+    backwards = list(reversed(free))
+    return [*sorted(backwards, key=lambda one: (str(one.get("method")), str(one.get("url")))), *rest]
 
 
 def _saved(id: str) -> dict[str, Any]:

@@ -96,6 +96,12 @@ async def test_all_of_a_call_goes_out_in_one_request(account: SalesforceAccount)
     assert account.linked(Ref(Kind.CONTACT, person.id), Kind.DEAL) == {deal.id}
 
 
+async def test_calls_are_made_in_the_order_they_were_given(account: SalesforceAccount, person: Ref) -> None:
+    """Salesforce keeps no time of a call: what was made first is what it shows as older."""
+    made = records(await account.crm.write([call(person, f"call-{n}") for n in range(4)]))
+    assert [one.id for one in made] == sorted(one.id for one in made)
+
+
 async def test_a_known_persons_call_costs_one_look_more(account: SalesforceAccount) -> None:
     """A deal belongs under the company of the person it is about, and only the person's record says which."""
     company = account.add_company("Aurora SA")

@@ -206,6 +206,20 @@ def test_a_failed_subrequest_halts_what_refers_to_it_and_nothing_else(world: Wor
     assert len(list(world.org.all("Task"))) == 1
 
 
+def test_unrelated_subrequests_come_in_any_order_unless_told_otherwise(world: World) -> None:
+    """The default since v49: whoever relies on their order finds an older value over a newer one."""
+    id = world.create("Contact", LastName="x")
+    for collate, title in ((True, "first"), (False, "second")):
+        asked = [
+            {"referenceId": title, "method": "PATCH", "url": f"{HOME}/sobjects/Contact/{id}", "body": {"Title": title}}
+            for title in ("first", "second")
+        ]
+        body = {"compositeRequest": asked, "collateSubrequests": collate}
+        told = world.ask("POST", "composite", body).body["compositeResponse"]
+        assert [one["referenceId"] for one in told] == ["first", "second"]
+        assert world.ask("GET", f"sobjects/Contact/{id}?fields=Title").body["Title"] == title
+
+
 def test_all_or_none_leaves_nothing(world: World) -> None:
     good, bad = world.composite(
         ("a", "POST", "sobjects/Contact", {"LastName": "x"}), ("b", "POST", "sobjects/Contact", {}), all_or_none=True
