@@ -133,6 +133,11 @@ class Http:
         self._total = total
         self._most = most
 
+    @property
+    def origin(self) -> str:
+        """Where requests go. Some vendors say nowhere else which of their data centres an account is in."""
+        return self._origin if isinstance(self._origin, str) else self._origin()
+
     async def send(
         self, request: Request, *, stop_sending_at: float | None = None, total: timedelta | None = None
     ) -> Reply:
@@ -183,12 +188,11 @@ class Http:
 
     def _outgoing(self, request: Request, token: str, sending: _Sending) -> httpx2.Request:
         """The request as httpx2 sends it. Made whole here: having the client merge its defaults into each costs a tenth."""
-        origin = self._origin if isinstance(self._origin, str) else self._origin()
         target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         content_type, content = _content(request)
         return httpx2.Request(
             request.method,
-            _url(origin.rstrip("/"), target),
+            _url(self.origin.rstrip("/"), target),
             headers={**_HEADERS, **request.headers, **content_type, "authorization": f"{self._auth_scheme} {token}"},
             content=content,
             extensions={"trace": sending.trace, "timeout": self._client.timeout.as_dict()},
