@@ -29,12 +29,14 @@ class _Orgs(msgspec.Struct):
 
 
 def read_account(reply: Reply, *, api_host: str | None) -> Account:
-    """api_host  where the answer came from: it tells the data centre, which the answer does not."""
+    """api_host  where the answer came from, a sandbox's host too: it tells the data centre, which the answer does not."""
     found = read(reply, _Orgs).org
     if not found:
         raise UnexpectedReply("Zoho did not say which organisation this is", status=reply.status)
     org = found[0]
-    place = next((place for place, row in DATA_CENTRES.items() if row.api == api_host), None)
+    place = next(
+        (one for one, row in DATA_CENTRES.items() if (api_host or "").endswith(row.api.removeprefix("www."))), None
+    )
     return Account(
         id=org.zgid,
         name=org.company_name or f"Zoho {org.zgid}",

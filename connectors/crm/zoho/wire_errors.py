@@ -68,8 +68,8 @@ class ChangedMeanwhile(Unavailable):
     """Somebody wrote to the record after we had read it. Nothing was written: read again, compare again."""
 
 
-class NotModified(UnexpectedReply):
-    """Nothing is newer than what was asked about (304). No failure, where that was the question."""
+class NotModified(Rejected):
+    """Nothing is newer than what was asked about (304): an answer, and where that was the question a good one."""
 
 
 class PlaceLost(Unavailable):

@@ -132,6 +132,7 @@ class AtHome:
     [
         ("https://www.zohoapis.eu", "eu", "https://crm.zoho.eu"),
         ("https://www.zohoapis.ca", "ca", "https://crm.zohocloud.ca"),
+        ("https://sandbox.zohoapis.com.au", "au", "https://crm.zoho.com.au"),
         ("http://127.0.0.1:8000", None, "https://crm.zoho.com"),
     ],
 )
