@@ -1,4 +1,5 @@
 # make demo    the whole story in this terminal, on its own sandbox; it needs nothing outside this folder
+#              CRM=salesforce, pipedrive or zoho tells it on theirs, ONCE=1 ends with 0 or 1
 # make test    every test, on a real PostgreSQL and a real Redis that it obtains and starts itself
 #              JOBS=4 as many at a time; TESTS=tests/rules only these; THOROUGH=1 a thousand examples for each property
 # make check   format, lint, types, import contracts

@@ -52,7 +52,7 @@ class Size:
     """How much of everything. The default is a run of a minute or two."""
 
     accounts: int = 3  # at a vendor whose sandbox has several
-    people: int = 20  # per account
+    people: int = 20  # per account; where there is one, as many as in all
     calls: int = 2  # per person, four writes each for the first, three for the others
     workers: int = 2
     trouble: timedelta = timedelta(seconds=30)
@@ -102,6 +102,11 @@ class Stage:
     relay: Process
     lanes: dict[int, tuple[TenantId, str]]  # account → tenant and connection
     troubles: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def people(self) -> int:
+        """In each account."""
+        return self.size.people * self.size.accounts // len(self.vendor.accounts)
 
 
 async def run(seed: int, size: Size, postgres: Postgres, redis_server: Redis, *, crm: str = "hubspot") -> Verdict:
@@ -170,16 +175,16 @@ async def _settle_sooner(parts: Parts) -> None:
 async def promise_all(stage: Stage, account: int) -> list[Promise]:
     """The first call of everybody."""
     made = []
-    for person in range(stage.size.people):
+    for person in range(stage.people):
         made += await _promise(stage, account, person, call=0)
     return made
 
 
 async def _promise_later(stage: Stage, promised: dict[int, list[Promise]]) -> None:
     """Further calls of the same people come in while things break."""
-    wait = stage.size.trouble.total_seconds() / max(1, (stage.size.calls - 1) * stage.size.people * len(stage.lanes))
+    wait = stage.size.trouble.total_seconds() / max(1, (stage.size.calls - 1) * stage.people * len(stage.lanes))
     for call in range(1, stage.size.calls):
-        for person in range(stage.size.people):
+        for person in range(stage.people):
             for account in stage.lanes:
                 while True:
                     try:
@@ -236,7 +241,7 @@ async def trouble(stage: Stage) -> None:
         (answers_lost, 5),
         (crm_down, 2),
         (crm_hangs, 2),
-        (rate_limited, 1),
+        (rate_limited, 0 if stage.vendor.daily else 1),
         (rubbish, 2),
         (postgres_restart, 1),
     ]

@@ -9,8 +9,10 @@ from datetime import timedelta
 import httpx2
 
 from connectors.crm.hubspot.wire_writes import mark as hubspot_mark
+from connectors.crm.pipedrive.wire_texts import mark as pipedrive_mark
 from connectors.crm.salesforce.wire_texts import mark as salesforce_mark
-from connectors.sandbox import hubspot, salesforce
+from connectors.crm.zoho.wire_writes import mark as zoho_mark
+from connectors.sandbox import hubspot, pipedrive, salesforce, zoho
 from connectors.sandbox.face import Face
 from connectors.sandbox.serve import bind
 from connectors.sandbox.store import Crm, Entry
@@ -30,6 +32,7 @@ class Vendor:
 
     accounts  what each of them holds. api: the paths of its API, for faults.
     mark      what a text carries instead of a key. connect: a new tenant's connection to the account of that place.
+    daily     a refusal for rate reasons means the rest of the day: a run does not wait for that.
     """
 
     slug: str
@@ -38,6 +41,7 @@ class Vendor:
     api: str
     mark: Callable[[str], str]
     connect: Connect
+    daily: bool = False
 
     def held(self, account: int, keys: set[str]) -> dict[str, list[Entry]]:
         """What an account holds, by the key it was written under; a name of its own for what nobody promised."""
@@ -80,7 +84,23 @@ def salesforces(accounts: int) -> Vendor:
     vendor = face.vendor
     assert isinstance(vendor, salesforce.Salesforce)
     books = [vendor.books[org.id]]
-    return Vendor("salesforce", face, books, "/services/data/*", salesforce_mark, _by_its_pages("salesforce"))
+    return Vendor(
+        "salesforce", face, books, "/services/data/*", salesforce_mark, _by_its_pages("salesforce"), daily=True
+    )
+
+
+def pipedrives(accounts: int) -> Vendor:
+    """One company: a write at a time, nothing kept unique; what was sent must be found again by reading lists."""
+    company = pipedrive.Company(13371337, "Chaos SA")
+    face = pipedrive.create_app(company, limits=False)
+    return Vendor("pipedrive", face, [company.crm], "/api/*", pipedrive_mark, _by_its_pages("pipedrive"))
+
+
+def zohos(accounts: int) -> Vendor:
+    """One organisation: composite requests of five writes, found again by queries."""
+    org = zoho.Org("20097655001", "Chaos SA")
+    face = zoho.create_app(org, limits=False)
+    return Vendor("zoho", face, [org.crm], "/crm/*", zoho_mark, _by_its_pages("zoho"))
 
 
 def _by_its_pages(provider: str) -> Connect:
@@ -105,4 +125,9 @@ def _by_its_pages(provider: str) -> Connect:
     return connect
 
 
-VENDORS: Mapping[str, Callable[[int], Vendor]] = {"hubspot": hubspots, "salesforce": salesforces}
+VENDORS: Mapping[str, Callable[[int], Vendor]] = {
+    "hubspot": hubspots,
+    "pipedrive": pipedrives,
+    "salesforce": salesforces,
+    "zoho": zohos,
+}
