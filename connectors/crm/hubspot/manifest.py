@@ -112,5 +112,6 @@ MANIFEST = Manifest(
     opt_out_limits="HubSpot unsubscribes an e-mail address from e-mail. It knows no do-not-call, and nothing for a "
     "person without an address.",
     notices="app",
+    guide="docs/connect/hubspot.md",
     keys_fields=dict.fromkeys(KEYED.values(), KEY),
 )
