@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from gateway.commands import connections, deliveries, demo, doctor, endpoints, keys, serve, tenants
+from gateway.commands import connections, deliveries, demo, doctor, endpoints, imports, keys, serve, tenants
 from gateway.commands.terminal import Failed, clean, complain
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for command in (
     tenants.console,
 ):
     app.command()(command)
+app.command("import")(imports.import_)
 for group in (tenants.commands, keys.commands, connections.commands, deliveries.commands, endpoints.commands):
     app.add_typer(group)
 

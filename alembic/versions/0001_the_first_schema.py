@@ -451,6 +451,7 @@ def upgrade() -> None:
         sa.Column("run", sa.Integer(), nullable=False),
         sa.Column("dry", sa.Boolean(), nullable=False),
         sa.Column("cursor", sa.String(), nullable=True),
+        sa.Column("listed", sa.Boolean(), nullable=False),
         sa.Column("done", sa.Integer(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=True),
         sa.Column("unreadable", sa.Integer(), nullable=False),

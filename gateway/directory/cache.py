@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
 from typing import Any, cast
@@ -251,6 +251,12 @@ class CallerCache:
             pipe.delete(value_key(tenant_id, index))
             pipe.delete(claim_key(tenant_id, index))
             return bool((await pipe.execute())[0])
+
+    async def forget_many(self, tenant_id: TenantId, indexes: Iterable[bytes]) -> None:
+        """The same for many numbers. Raises `RedisError` when Redis is away."""
+        names = [name(tenant_id, index) for index in indexes for name in (value_key, claim_key)]
+        for start in range(0, len(names), 1000):
+            await self._redis.unlink(*names[start : start + 1000])
 
     async def forget_everyone(self, tenant_id: TenantId) -> None:
         """Drop every value of the tenant, and whatever searches under way would store: one of its CRMs was taken away.

@@ -124,7 +124,16 @@ async def drop(
     return touched
 
 
-def known(keys: TenantKeys, connection_id: str, ref: Ref, sealed: bytes) -> Contact:
+def known(
+    keys: TenantKeys,
+    connection_id: str,
+    ref: Ref,
+    sealed: bytes,
+    *,
+    updated_at: datetime | None = None,
+    match: str | None = None,
+    reason: str | None = None,
+) -> Contact:
     """A record as it stands in the mirror, without its numbers. Raises `CannotOpen`."""
     kept = _KNOWN.decode(keys.open(sealed, *_place(connection_id, ref)))
     return Contact(
@@ -140,6 +149,9 @@ def known(keys: TenantKeys, connection_id: str, ref: Ref, sealed: bytes) -> Cont
         tier=kept.tier,
         language=kept.language,
         url=kept.url,
+        updated_at=updated_at,
+        match=match,
+        reason=reason,
     )
 
 

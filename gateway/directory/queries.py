@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors import phone
 from connectors.crm.records import Kind, Ref
+from gateway.connections.health import State
 from gateway.connections.tables import Connection, CrmAccount
 from gateway.db.base import TenantId
 from gateway.db.engine import clock, inserting
@@ -68,6 +69,7 @@ async def begin(session: AsyncSession, tenant_id: TenantId, connection_id: str, 
         "state": QUEUED,
         "dry": dry,
         "cursor": None,
+        "listed": False,
         "done": 0,
         "total": None,
         "unreadable": 0,
@@ -149,13 +151,39 @@ async def remove(session: AsyncSession, tenant_id: TenantId, connection_id: str,
     await session.execute(delete(Mirror).where(*mine).execution_options(synchronize_session=False))
 
 
+async def unmirrored(session: AsyncSession, providers: Collection[str], *, limit: int = 1000) -> Sequence[str]:
+    """Connections at these providers that were probed and never imported. Sees every tenant."""
+    mirrored = select(Mirror.kind).where(
+        Mirror.tenant_id == Connection.tenant_id, Mirror.connection_id == Connection.id
+    )
+    ready = select(Connection.id).where(
+        Connection.state == State.ACTIVE,
+        Connection.probed_at.is_not(None),
+        Connection.provider.in_(sorted(providers)),
+        ~exists(mirrored),
+    )
+    return (await session.scalars(ready.limit(limit))).all()
+
+
 async def release(
-    session: AsyncSession, tenant_id: TenantId, connection_id: str, kind: str, fence: int, *, due_at: datetime
+    session: AsyncSession,
+    tenant_id: TenantId,
+    connection_id: str,
+    kind: str,
+    fence: int,
+    *,
+    wait: timedelta,
+    reason: str | None = None,
+    failed: bool = False,
 ) -> None:
-    """Give a row back that is still held under `fence`; it is due again then."""
-    mine = (Mirror.tenant_id == tenant_id, Mirror.connection_id == connection_id, Mirror.kind == kind)
-    back = update(Mirror).where(*mine, Mirror.fence == fence).values(lease_until=None, due_at=due_at)
-    await session.execute(back.execution_options(synchronize_session=False))
+    """Give a row back that is still held under `fence`: it is due again after `wait`, and `reason` says why it waits."""
+    row = await held(session, tenant_id, connection_id, kind, fence)
+    if row is None:
+        return
+    now = await session.scalar(select(clock(session)))
+    assert now is not None
+    row.lease_until, row.due_at, row.reason = None, now + wait, reason
+    row.failures = row.failures + 1 if failed else row.failures
 
 
 def _unfinished(session: AsyncSession) -> ColumnElement[bool]:

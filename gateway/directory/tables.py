@@ -15,6 +15,7 @@ class Mirror(Base):
     run          counts runs from 1: a record carries the run that saw it last.
     dry          the run reads and counts, and keeps nothing.
     cursor       where the run goes on (the port's opaque `after`); None at its beginning. Moves with the rows it brought.
+    listed       every page of the run is in; what it has not seen is being dropped.
     done, total  records read in this run, and how many there are, where the CRM says so.
     unreadable   fields of this run that hold something no number can be read from; `examples` are some of them, masked.
     complete_at  when a run first reached its end: since then who is not here is not at the CRM either, but for news.
@@ -32,6 +33,7 @@ class Mirror(Base):
     run: Mapped[int] = mapped_column(default=1)
     dry: Mapped[bool] = mapped_column(default=False)
     cursor: Mapped[Text | None]
+    listed: Mapped[bool] = mapped_column(default=False)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None]
     unreadable: Mapped[int] = mapped_column(default=0)

@@ -49,7 +49,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
 class Found(msgspec.Struct, frozen=True):
     """The answer to one lookup.
 
-    source  cache | crm | none (nobody was asked). age  seconds since the CRM said so. took  seconds.
+    source  cache | directory | crm | none (nobody was asked). age  seconds since the CRM said so. took  seconds.
     over_cap  the asker has asked for too many numbers: a voice endpoint serves its stored fallback.
     """
 

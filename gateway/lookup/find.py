@@ -1,7 +1,8 @@
-"""Who is calling: cache, then the CRMs, inside the budget.
+"""Who is calling: cache, then the directory, then the CRMs, inside the budget.
 
-A warm lookup is one read of Redis, shared with everybody else of the same loop turn; a cold one joins a flight
-(`flights.py`) for as long as its budget lasts.
+A warm lookup is one read of Redis, shared with everybody else of the same loop turn; a cold one is a read of the
+directory, shared likewise, and what belongs to the caller is read behind the answer. Whom the directory does not know is
+searched for at the CRMs: the caller joins a flight (`flights.py`) for as long as the budget lasts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -17,20 +18,24 @@ import msgspec
 import phonenumbers
 from prometheus_client import Counter as Metric
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from connectors import phone
 from connectors.voice.events import CallNews
 from gateway.db.base import TenantId, new_id
 from gateway.db.engine import Database
+from gateway.directory import queries as directory_queries
 from gateway.directory.cache import CallerCache, opened, value_key
 from gateway.directory.reach import Reach
+from gateway.directory.reading import Directory
 from gateway.errors import Unauthenticated
 from gateway.logs import log
 from gateway.lookup import queries, wishes
-from gateway.lookup.answer import Found, LastCall, for_unsigned
+from gateway.lookup.answer import Found, LastCall, for_unsigned, somebody
 from gateway.lookup.caps import NumberCaps
 from gateway.lookup.flights import Flights, Landed, none, read_kept
 from gateway.lookup.journal import Journal, Row
+from gateway.lookup.match import Candidate, decide
 from gateway.lookup.number import Asked, read_number
 from gateway.lookup.search import Askable, Search
 from gateway.settings import Settings
@@ -43,6 +48,7 @@ LOOKUPS = Metric("gateway_lookups_total", "Lookups answered.", ["status", "sourc
 URL_NUMBERS_PER_HOUR = 300  # different numbers an endpoint without a secret may ask for (security.md §6)
 PATCHY_FRESH = timedelta(seconds=15)  # an incomplete answer is asked for again sooner
 WISHES_KEPT = timedelta(seconds=5)
+DROPPED_AGAIN = timedelta(seconds=1)  # with Redis away: between tries to forget what has changed
 
 
 class Accounts(Protocol):
@@ -67,12 +73,16 @@ class Finder:
         self._caps = NumberCaps(reach)
         self._flights = Flights(settings, self._cache, self._caps, self._plan)
         self._journal = Journal(db)
+        self._directory = Directory(db)
+        self._connected: dict[TenantId, tuple[str, ...]] = {}
+        self._whole: dict[TenantId, tuple[float, Mapping[str, bool]]] = {}
         self._under_way: Counter[str] = Counter()
         self._wishes: dict[TenantId, tuple[float, wishes.Wishes]] = {}
         self._opening = _Shared[TenantKeys]()
         self._listing = _Shared[Sequence[Askable]]()
         self._wishing = _Shared[wishes.Wishes]()
         self._counted: dict[tuple[str, str], Metric] = {}
+        self._dropping: set[asyncio.Task[None]] = set()
         self._fresh = settings.caller_fresh.total_seconds()
 
     async def find(
@@ -160,8 +170,66 @@ class Finder:
         assert asked.e164 is not None
         index = keys.index(asked.e164)
         if landed is None:
+            landed = await self._in_directory(keys, index, asked, deadline)
+        if landed is None:
             landed = await self._flights.join(keys, index, asked, asked_by=asked_by, deadline=deadline)
+        if landed is None and self._knows_all(keys.tenant_id):
+            landed = Landed(none("unknown", asked.e164, complete=False), time.time(), "directory")
         return landed or pending, keys, index
+
+    async def _in_directory(self, keys: TenantKeys, index: bytes, asked: Asked, deadline: float) -> Landed | None:
+        """Whoever the mirror has for the number, at once; what belongs to them is read behind. None: nobody, or the
+        database does not answer."""
+        assert asked.e164 is not None
+        try:
+            async with asyncio.timeout(deadline - time.perf_counter()):
+                wished = await self._wished(keys.tenant_id)
+                if asked.e164 in wished.own_numbers:
+                    return None
+                candidates, at = await self._mirrored(keys, index, await self._accounts(keys.tenant_id))
+        except TimeoutError:
+            return None
+        except Exception as error:  # the CRMs can still be asked
+            log.error("directory_unread", exc_info=error)
+            return None
+        match = decide(candidates, e164=asked.e164)
+        if match.status == "unknown":
+            return None
+        self._flights.refresh(keys, index, asked, since=0.0)
+        summary = wished.summary_in_prompts
+        kept = somebody(match, asked.e164, {}, complete=False, summary_in_variables=summary)
+        return Landed(kept, at, "directory")
+
+    async def _mirrored(
+        self, keys: TenantKeys, index: bytes, accounts: Sequence[Askable]
+    ) -> tuple[list[Candidate], float]:
+        """Whom the mirror has for a number, and since when that is so (Unix seconds)."""
+        places = {account.id: (place, account.provider) for place, account in enumerate(accounts)}
+        held = await self._directory.holders(keys, index, list(places))
+        found = [
+            Candidate(one.connection_id, places[one.connection_id][1], places[one.connection_id][0], one.contact)
+            for one in held
+        ]
+        return found, min((one.read_at.timestamp() for one in held), default=time.time())
+
+    def _knows_all(self, tenant_id: TenantId) -> bool:
+        """Whether every CRM of the tenant was mirrored to its end, as far as is known without asking."""
+        connected, whole = self._connected.get(tenant_id, ()), self._whole.get(tenant_id)
+        return bool(connected) and whole is not None and all(whole[1].get(one, False) for one in connected)
+
+    async def _accounts(self, tenant_id: TenantId) -> Sequence[Askable]:
+        accounts = await asyncio.shield(self._listing.of(tenant_id, self._connections.of))
+        self._connected[tenant_id] = tuple(account.id for account in accounts)
+        return accounts
+
+    async def _wholly_mirrored(self, tenant_id: TenantId) -> Mapping[str, bool]:
+        held = self._whole.get(tenant_id)
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        async with self._db.reading(tenant_id) as session:
+            whole = await directory_queries.completeness(session, tenant_id)
+        self._whole[tenant_id] = (time.monotonic() + WISHES_KEPT.total_seconds(), whole)
+        return whole
 
     async def _keys(self, tenant_id: TenantId, deadline: float) -> TenantKeys | None:
         """The tenant's keys from the database; None when that takes too long."""
@@ -213,14 +281,19 @@ class Finder:
     # ── what a flight asks ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _plan(self, keys: TenantKeys, index: bytes, asked: Asked) -> Search | None:
-        """Everybody who may know this number; None for the tenant's own lines, which are nobody's."""
+        """Whom the directory has, and everybody else who may know this number; None for the tenant's own lines, which are nobody's."""
         assert asked.number is not None
         wished = await self._wished(keys.tenant_id)
         if asked.e164 in wished.own_numbers:
             return None
+        accounts = await self._accounts(keys.tenant_id)
+        mirrored, _ = await self._mirrored(keys, index, accounts)
+        whole = await self._wholly_mirrored(keys.tenant_id)
         return Search(
             asked.number,
-            await asyncio.shield(self._listing.of(keys.tenant_id, self._connections.of)),
+            accounts,
+            mirrored=mirrored,
+            sought_at=[one.id for one in accounts if not mirrored or not whole.get(one.id, False)],
             written=await self._cache.written(keys, index),
             last_call=lambda: self._last_call(keys, index, profiling=wished.profiling),
             under_way=self._under_way,
@@ -262,8 +335,35 @@ class Finder:
         """Something about this number changed: the next lookup asks again, and searches under way are not believed."""
         keys = await self._keyring.of(tenant_id)
         index = keys.index(e164)
-        self._flights.disown(keys, index)
+        self._flights.disown(tenant_id, index)
         await self._cache.forget(tenant_id, index)
+
+    async def forget_hashes(self, tenant_id: TenantId, hashes: Collection[bytes]) -> None:
+        """The mirror changed for these numbers: what is kept of exactly them is dropped, for every process.
+
+        With Redis away it is tried again behind, until it is done or what is kept there has ended by itself.
+        """
+        for index in hashes:
+            self._flights.disown(tenant_id, index)
+        if not await self._dropped(tenant_id, hashes):
+            task = asyncio.create_task(self._drop_later(tenant_id, frozenset(hashes)))
+            self._dropping.add(task)
+            task.add_done_callback(self._dropping.discard)
+
+    async def _dropped(self, tenant_id: TenantId, hashes: Collection[bytes]) -> bool:
+        try:
+            await self._cache.forget_many(tenant_id, hashes)
+        except (RedisError, OSError) as error:
+            log.warning("changed callers are not forgotten yet", error=type(error).__name__, numbers=len(hashes))
+            return False
+        return True
+
+    async def _drop_later(self, tenant_id: TenantId, hashes: Collection[bytes]) -> None:
+        until = time.monotonic() + self._settings.caller_kept.total_seconds()
+        while time.monotonic() < until:
+            await asyncio.sleep(DROPPED_AGAIN.total_seconds())
+            if await self._dropped(tenant_id, hashes):
+                return
 
     async def forget_everyone(self, tenant_id: TenantId) -> None:
         """One of the tenant's CRMs was taken away: nobody is answered from what it said, in no process.
@@ -283,7 +383,7 @@ class Finder:
         keys = await self._keyring.of(tenant_id)
         index = keys.index(e164)
         await self._cache.note_written(keys, index, f"{connection_id}/{kind}/{record_id}")
-        self._flights.disown(keys, index)
+        self._flights.disown(tenant_id, index)
         if await self._cache.forget(tenant_id, index):
             self._flights.refresh(keys, index, read_number(e164, None), since=0.0)
 
@@ -299,7 +399,10 @@ class Finder:
 
     async def close(self) -> None:
         """Stop searching, and write who looked whom up."""
+        for task in self._dropping:
+            task.cancel()
         await self._flights.close()
+        self._directory.close()
         self._cache.close()
         await self._journal.close()
 

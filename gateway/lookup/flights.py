@@ -106,9 +106,9 @@ class Flights:
         if value_key(keys.tenant_id, index) not in self._flights:
             self._take_off(keys, index, asked, None, since)
 
-    def disown(self, keys: TenantKeys, index: bytes) -> None:
+    def disown(self, tenant_id: TenantId, index: bytes) -> None:
         """Whoever asks from now on starts anew; who waits for the search under way still gets its answer."""
-        self._flights.pop(value_key(keys.tenant_id, index), None)
+        self._flights.pop(value_key(tenant_id, index), None)
 
     def disown_all(self, tenant_id: TenantId) -> None:
         """The same for every number of a tenant."""

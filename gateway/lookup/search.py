@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -42,6 +42,8 @@ class Search:
     """One run over all connections.
 
     accounts   in the tenant's order of preference.
+    mirrored   whom the directory has for this number.
+    sought_at  ids of the accounts whose search is asked; at the others only what belongs to the caller is read.
     written    records that we wrote ourselves with this number, as "connection/kind/id": read by id, since the CRM's
                search lags behind its own writes by seconds or minutes.
     under_way  searches per connection in this process, shared by all runs; a connection with `most` of them hangs and
@@ -54,6 +56,8 @@ class Search:
         number: PhoneNumber,
         accounts: Sequence[Askable],
         *,
+        mirrored: Sequence[Candidate] = (),
+        sought_at: Collection[str] | None = None,
         written: Sequence[str],
         last_call: Callable[[], Awaitable[LastCall | None]],
         under_way: Counter[str],
@@ -70,7 +74,8 @@ class Search:
         self._most = most
         self._head_start = head_start.total_seconds()
         self._summary_in_variables = summary_in_variables
-        self._candidates: list[Candidate] = []
+        self._sought_at = [one.id for one in accounts] if sought_at is None else sought_at
+        self._candidates: list[Candidate] = list(mirrored)
         self._contexts: dict[str, Context] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._last_call: LastCall | None = None
@@ -78,7 +83,7 @@ class Search:
         self._done = False
         self.failed = False  # somebody did not answer what was asked
         self.held_back = False  # somebody was not asked, being busy with too many others
-        self.answered = False  # somebody has said who holds the number, or that nobody does
+        self.answered = bool(mirrored)  # somebody has said who holds the number, or that nobody does
 
     @property
     def found(self) -> bool:
@@ -87,7 +92,11 @@ class Search:
     async def run(self) -> Kept:
         """Ask everybody and answer with all of it. Raises nothing for a slow, broken or disconnected account."""
         asks = [
-            *(self._guarded(self._ask(place, account), account) for place, account in enumerate(self._accounts)),
+            *(
+                self._guarded(self._ask(place, account), account)
+                for place, account in enumerate(self._accounts)
+                if account.id in self._sought_at
+            ),
             *(
                 self._guarded(self._read_written(place, account, record), account)
                 for place, account in enumerate(self._accounts)
