@@ -18,6 +18,7 @@ from gateway.api import desk, docs, promised
 from gateway.api.calls import router as calls_router
 from gateway.api.calls_endpoint import PATH as CALLS
 from gateway.api.calls_endpoint import take as take_call
+from gateway.api.crm_notices import router as crm_notices_router
 from gateway.api.trial import router as trial_router
 from gateway.api.voice import router as voice_router
 from gateway.bodies import App, Receive, Scope, Send
@@ -26,6 +27,7 @@ from gateway.connections.routes import router as connections_router
 from gateway.console.routes import router as console_router
 from gateway.db import idempotency
 from gateway.delivery.routes import router as deliveries_router
+from gateway.directory.routes import router as import_router
 from gateway.logs import log
 from gateway.lookup.endpoint import PATH as LOOKUP
 from gateway.lookup.endpoint import look_up
@@ -40,12 +42,14 @@ from gateway.tenants.routes import router as tenants_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     connections_router,
+    import_router,
     console_router,
     rules_router,
     deliveries_router,
     lookup_router,
     calls_router,
     voice_router,
+    crm_notices_router,
     endpoints_router,
     trial_router,
     tenants_router,

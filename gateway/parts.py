@@ -12,6 +12,7 @@ from gateway.calls.intake import Intake
 from gateway.connections.open import Connections
 from gateway.connections.providers import Providers
 from gateway.db.engine import Database
+from gateway.directory.subscriptions import Subscriptions
 from gateway.lookup.find import Finder
 from gateway.settings import Settings
 from gateway.tenants.keys import Keyring, check_keks, load_keks
@@ -33,6 +34,7 @@ class Parts:
     connections: Connections
     finder: Finder
     intake: Intake
+    subscriptions: Subscriptions
 
 
 @contextlib.asynccontextmanager
@@ -50,10 +52,12 @@ async def parts(settings: Settings, *, providers: Providers | None = None) -> As
         keyring = Keyring(db, keks)
         connections = Connections(settings=settings, db=db, keyring=keyring, redis=redis, providers=providers)
         finder = Finder(settings=settings, db=db, keyring=keyring, redis=redis, connections=connections)
+        subscriptions = Subscriptions(settings=settings, db=db, keyring=keyring, connections=connections)
+        connections.when_ending(subscriptions.end)
         connections.when_ended(finder.forget_everyone)
         intake = Intake(settings=settings, db=db, keyring=keyring)
         try:
-            yield Parts(settings, db, keyring, redis, rings, connections, finder, intake)
+            yield Parts(settings, db, keyring, redis, rings, connections, finder, intake, subscriptions)
         finally:
             await finder.close()
             await connections.close()

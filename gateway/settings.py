@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     call_grace: Seconds = timedelta(minutes=5)  # how long an ended call waits for its last event
     relay_interval: Seconds = timedelta(milliseconds=500)
 
+    poll_interval: Seconds = timedelta(minutes=5)  # a CRM that tells us nothing is asked for changes this often
+    poll_interval_told: Seconds = timedelta(minutes=30)  # one that does is asked for what it may have missed
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 

@@ -27,7 +27,11 @@ from gateway.calls.retention import prune
 from gateway.db import idempotency
 from gateway.db.engine import utc_now
 from gateway.delivery.drain import Drains
-from gateway.delivery.due import DRAIN, PLAN, REFRESH, due
+from gateway.delivery.due import DRAIN, IMPORT, PLAN, POLL, REFRESH, RENEW, due
+from gateway.directory import retention as directory_retention
+from gateway.directory.changes import Follower
+from gateway.directory.importer import Importer
+from gateway.directory.own_writes import OwnWrites
 from gateway.logs import log
 from gateway.lookup import retention as lookup_retention
 from gateway.outbox import retention as outbox_retention
@@ -66,6 +70,8 @@ FORGETTING: tuple[Callable[[AsyncSession], Awaitable[int]], ...] = (
     outbox_retention.prune_attempts,
     rulesets_retention.prune,
     lookup_retention.prune,
+    directory_retention.prune_gone,
+    directory_retention.purge_ended,
     idempotency.prune_all,
     _prune_sessions,
 )
@@ -93,7 +99,24 @@ class Hands:
         self._drains = Drains(parts, wrote=self._wrote)
         self._heard = 0.0  # monotonic; never: ask at once
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._kinds: Mapping[str, Work] = {PLAN: self._plan, REFRESH: self._refresh}
+        self._own_writes = OwnWrites(parts.db)
+        follower = Follower(
+            settings=parts.settings,
+            db=parts.db,
+            keyring=parts.keyring,
+            connections=parts.connections,
+            forget=parts.finder.forget_hashes,
+        )
+        self._importer = Importer(
+            db=parts.db, keyring=parts.keyring, connections=parts.connections, forget=parts.finder.forget_hashes
+        )
+        self._kinds: Mapping[str, Work] = {
+            PLAN: self._plan,
+            REFRESH: self._refresh,
+            IMPORT: self._importer.run,
+            POLL: follower.follow,
+            RENEW: parts.subscriptions.renew,
+        }
 
     async def take(self, kind: str, row_id: str) -> None:
         """Start the work and return; waits only while as many connections are being drained as one worker may."""
@@ -125,6 +148,7 @@ class Hands:
 
     async def _wrote(self, tenant_id: TenantId, connection_id: str, write: Write, record: Record) -> None:
         """Whoever we have just written is found at once, though the CRM's search does not know them yet."""
+        self._own_writes.note(tenant_id, connection_id, record.ref)
         if isinstance(write, UpsertContact) and write.phone is not None:
             await self._finder.remember_written(
                 tenant_id, write.phone, connection_id=connection_id, kind=record.kind.value, record_id=record.id
@@ -157,10 +181,12 @@ class Hands:
             await asyncio.sleep(HOUSEKEEPING.total_seconds() * random.uniform(0.8, 1.2))
 
     async def stop(self) -> None:
+        self._importer.stop()
         tasks = list(self._tasks.values())
         await self._drains.stop(LONGEST_STOP)
         if tasks:
             await asyncio.wait(tasks, timeout=2)
+        await self._own_writes.close()
 
 
 class RingWorker(SimpleWorker):

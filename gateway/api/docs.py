@@ -32,6 +32,7 @@ TAGS: list[dict[str, Any]] = [
         ("voice endpoints", "Addresses for Vapi, Retell and others, which then tell about calls by themselves."),
         ("voice platforms", "What those platforms send to such an address; it is answered in their own shape."),
         ("connections", "The tenant's accounts at CRMs."),
+        ("CRMs", "What a CRM sends to an address of ours when its records change."),
         ("rules", "What is to happen after a call, and when."),
         ("deliveries", "What was promised to a CRM, and what became of it."),
         ("settings", "The tenant's own document: zone, languages, hours, retention and the like."),

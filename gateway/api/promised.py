@@ -35,7 +35,6 @@ class Promised:
 
 
 _MAPPING = "The mapping that comes with each connector is in force."
-_MIRROR = "Callers are looked up at the CRM itself, and remembered."
 _PERSON = "Until then the retention times in `/v1/settings` are what ends what is kept."
 
 PROMISED = (
@@ -54,10 +53,6 @@ PROMISED = (
         _MAPPING,
     ),
     Promised(
-        "POST", "/v1/connections/{connection_id}/import", "admin", "Copy the CRM's contacts ahead of calls.", _MIRROR
-    ),
-    Promised("GET", "/v1/connections/{connection_id}/import", "admin", "How far the copying is.", _MIRROR),
-    Promised(
         "POST",
         "/v1/rules/dry-run",
         "admin",
@@ -66,13 +61,6 @@ PROMISED = (
     ),
     Promised("POST", "/v1/privacy/export", "privacy", "Everything that is kept about one person.", _PERSON),
     Promised("POST", "/v1/privacy/erase", "privacy", "Erase everything that is kept about one person.", _PERSON),
-    Promised(
-        "POST",
-        "/crm/{provider}/{key}",
-        None,
-        "A CRM says that a record has changed.",
-        "Nothing is asked of any CRM that would be sent here.",
-    ),
     Promised(
         "POST", "/mcp", "tools", "The tools, as an MCP server.", "Voice platforms reach them at their voice endpoint."
     ),

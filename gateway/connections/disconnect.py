@@ -26,6 +26,11 @@ async def end(connections: Connections, tenant_id: TenantId, connection_id: str)
 
     The vendor may be away: then the revocation is still owed, and asked for in the background for a day.
     """
+    async with connections.db.reading(tenant_id) as session:
+        there = await queries.connection(session, tenant_id, connection_id)
+    if there is None or there.disconnected_at is not None:
+        return False
+    await connections.ending(tenant_id, connection_id)
     now = utc_now()
     async with connections.db.transaction(tenant_id) as session:
         row = await queries.locked(session, tenant_id, connection_id)

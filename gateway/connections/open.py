@@ -122,6 +122,7 @@ class Connections:
         self._background: set[asyncio.Task[Any]] = set()
         self._noted: dict[tuple[str, bool], float] = {}
         self._when_ended: Callable[[TenantId], Awaitable[None]] | None = None
+        self._when_ending: Callable[[TenantId, str], Awaitable[None]] | None = None
 
     async def of(self, tenant_id: TenantId) -> Sequence[Opened]:
         """The tenant's connections that may be asked who is calling, in its order of preference."""
@@ -181,6 +182,15 @@ class Connections:
     def when_ended(self, forget: Callable[[TenantId], Awaitable[None]]) -> None:
         """`forget` is called when a connection has ended, with its tenant: what was read there is to be known no more."""
         self._when_ended = forget
+
+    def when_ending(self, say_goodbye: Callable[[TenantId, str], Awaitable[None]]) -> None:
+        """`say_goodbye` is called before a connection ends, with its tenant and id: its CRM can still be asked."""
+        self._when_ending = say_goodbye
+
+    async def ending(self, tenant_id: TenantId, connection_id: str) -> None:
+        """A connection is about to be ended by this process; what is set up for it at the vendor ends first."""
+        if self._when_ending is not None:
+            await self._when_ending(tenant_id, connection_id)
 
     async def ended(self, tenant_id: TenantId) -> None:
         """A connection was ended by this process. Other processes may read there until they have read its row again, so

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -29,6 +31,7 @@ from gateway.connections.tokens import Access, Tokens
 from gateway.db.base import TenantId
 
 STOPS_ALL = timedelta(minutes=1)
+PATIENCE = timedelta(seconds=10)  # how long an import or a poll waits for its turn, instead of ending what it is at
 SLOT_SPARE = timedelta(seconds=5)  # a slot outlives the longest request by this much
 
 _NOTHING = Access("", "")
@@ -93,7 +96,7 @@ class Sender:
             raise Unavailable("this CRM account has not answered for a while; it is asked again soon")
         self._client()
         try:
-            reply = await self._http.send(request)
+            reply = await self._in_turn(request)
         except ReconnectNeeded as error:
             await self._tokens.gone(self._tenant_id, self._connection_id, _handed.get().token, reason=error.reason)
             raise
@@ -109,6 +112,20 @@ class Sender:
             raise
         await self._ended(watched, ok=True)
         return reply
+
+    async def _in_turn(self, request: Request) -> Reply:
+        """Send within our own limits. Nobody waits for an import: it waits a while for its share, where others are told
+        at once that they have to. A page that is one of many would otherwise have to be asked for from the first again."""
+        patience = PATIENCE.total_seconds() if self._purpose == "import" else 0.0
+        while True:
+            try:
+                return await self._http.send(request)
+            except RateLimited as error:
+                wait = error.retry_after.total_seconds() * random.uniform(1.0, 1.2) + 0.01
+                if error.status is not None or wait > patience:
+                    raise
+                patience -= wait
+                await asyncio.sleep(wait)
 
     async def _token(self, refused: bool) -> str:
         last = _handed.get().token if refused else None
