@@ -51,6 +51,7 @@ _FIELDS = {
 
 class ZohoAccount(Account):
     org: zoho.Org
+    vendor: zoho.Zoho
     access: Grant
 
     follows_merges: ClassVar[bool] = False
@@ -168,6 +169,6 @@ async def zoho_account(level: Stick) -> AsyncIterator[Account]:
 
     async with running(face) as origin, make_client() as client:
         account = open_account(ZohoAccount, provider, origin, client, token, faults, clock)
-        account.org, account.access = org, granted
+        account.org, account.vendor, account.access = org, vendor, granted
         await ready(account, level)
         yield account

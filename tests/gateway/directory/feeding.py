@@ -190,7 +190,7 @@ class House:
         return {record for record, _ in await owners(self.book, number)}
 
 
-def provider(crm: Ledger, slug: str, **manifest: Any) -> Provider:
+def provider(crm: Any, slug: str, **manifest: Any) -> Provider:
     """The vendor as the catalogue has it, but that its account is `crm`."""
     real = CATALOG[slug]
     changed = msgspec.structs.replace(real.manifest, **manifest)
@@ -209,14 +209,18 @@ async def house(
     public_url: str = PUBLIC,
     mirrored: bool = True,
     account: str = ACCOUNT,
+    crm: Any = None,
+    redis_url: str = "",
     **manifest: Any,
 ) -> AsyncIterator[House]:
-    """Mirrored since an hour ago, nothing in it, and nothing due but the first poll."""
-    crm = Ledger()
+    """Mirrored since an hour ago, nothing in it, and nothing due but the first poll. `crm`: another than a ledger."""
+    crm = crm or Ledger()
     app = App(client_id="our-app", client_secret=SecretStr("our-secret"))
     providers = Providers({slug: provider(crm, slug, **manifest)}, lambda _: app)
     async with books(url) as book:
-        settings = Settings(database_url=url, sealing_keys=(SecretStr("x"),), public_url=public_url)
+        settings = Settings(
+            database_url=url, sealing_keys=(SecretStr("x"),), public_url=public_url, redis_url=redis_url
+        )
         redis = bell.connect(settings)
         connections = Connections(settings=settings, db=book.db, keyring=book.keyring, redis=redis, providers=providers)
         connection_id = await make_connection(book.db, book.tenant_id, provider=slug, probed_at=utc_now())
