@@ -73,6 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sticks   per name of write, best level first; the probe picks the first that holds.
     run      the most writes `Crm.write` takes in one request, links among them included; 1: it sends one at a time, and
              deliveries that need an earlier one's record wait for it to be recorded.
+    people   kinds of records that hold phone numbers and are lists of their own here; another kind that the port takes for
+             them is one of these under another name (HubSpot: a lead is a contact).
     login_hosts, region_hosts  where both have a group `region`, a token of one region's server comes with an address of
              the same region, and the client secret may be the region's own.
     """
@@ -115,6 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     optional_scope_field: str = "optional_scope"  # empty: optional scopes are asked for together with the others
     authorize_extra: Mapping[str, str] = {}  # parameters this vendor's consent page wants besides the standard's
     run: int = 1
+    people: tuple[Kind, ...] = (Kind.CONTACT, Kind.LEAD, Kind.COMPANY)
     auth_scheme: str = "Bearer"  # in front of the access token
     assumed_life: timedelta | None = None  # of an access token, where the vendor does not say
     idle_life: timedelta | None = None  # a grant that is not used for so long is gone: renewed well before

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors import phone
+from connectors.crm.catalog import CATALOG
 from connectors.crm.records import Kind, Ref
 from gateway.connections.health import State
 from gateway.connections.tables import Connection, CrmAccount
@@ -61,7 +62,7 @@ async def completeness(session: AsyncSession, tenant_id: TenantId) -> Mapping[st
 
 
 async def begin(session: AsyncSession, tenant_id: TenantId, connection_id: str, *, dry: bool, now: datetime) -> bool:
-    """Queue an import of every kind; False, and nothing changed, while one is queued or running."""
+    """Queue an import of every kind this CRM has; False, and nothing changed, while one is queued or running."""
     rows = await mirrors(session, tenant_id, connection_id)
     if any(row.state in UNFINISHED for row in rows):
         return False
@@ -81,7 +82,7 @@ async def begin(session: AsyncSession, tenant_id: TenantId, connection_id: str, 
         "finished_at": None,
         "due_at": now,
     }
-    for kind in KINDS:
+    for kind in await _kinds(session, tenant_id, connection_id):
         key = {"tenant_id": tenant_id, "connection_id": connection_id, "kind": kind.value}
         again = inserting(session, Mirror).values(**key, **queued, run=1, fence=0)
         anew = again.on_conflict_do_update(
@@ -184,6 +185,14 @@ async def release(
     assert now is not None
     row.lease_until, row.due_at, row.reason = None, now + wait, reason
     row.failures = row.failures + 1 if failed else row.failures
+
+
+async def _kinds(session: AsyncSession, tenant_id: TenantId, connection_id: str) -> Sequence[Kind]:
+    provider = await session.scalar(
+        select(Connection.provider).where(Connection.tenant_id == tenant_id, Connection.id == connection_id)
+    )
+    known = CATALOG.get(provider or "")
+    return KINDS if known is None else known.manifest.people
 
 
 def _unfinished(session: AsyncSession) -> ColumnElement[bool]:

@@ -109,6 +109,7 @@ MANIFEST = Manifest(
         "crm.lists.write": "put callers into your lists",
         "communication_preferences.read_write": "unsubscribe people from e-mail",
     },
+    people=(Kind.CONTACT, Kind.COMPANY),
     opt_out_limits="HubSpot unsubscribes an e-mail address from e-mail. It knows no do-not-call, and nothing for a "
     "person without an address.",
     notices="app",

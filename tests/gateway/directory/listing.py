@@ -9,8 +9,11 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from sqlalchemy import update
+
 from connectors.crm.records import Contact, Kind, Page
 from connectors.errors import ConnectorError, Unsupported
+from gateway.connections.tables import Connection
 from gateway.db.base import TenantId
 from gateway.db.engine import utc_now
 from gateway.directory import queries
@@ -105,5 +108,7 @@ class Import:
 @asynccontextmanager
 async def importing(url: str, *contacts: Contact, per_page: int = 2) -> AsyncIterator[Import]:
     async with books(url) as book:
+        async with book.db.transaction() as session:
+            await session.execute(update(Connection).values(provider="salesforce"))  # which has leads of their own
         crm = ListingCrm(*contacts, per_page=per_page)
         yield Import(book, crm, Ways(crm))
