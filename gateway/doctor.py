@@ -11,8 +11,10 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from connectors.crm.catalog import CATALOG
 from gateway import bell, schema
+from gateway.connections.providers import Registered
 from gateway.crypto import BadSealingKey
 from gateway.db.engine import Database
+from gateway.directory.notices import app_address
 from gateway.settings import Settings, app_of, is_local
 from gateway.tenants.keys import check_keks, keys_per_kek, load_keks
 
@@ -39,7 +41,7 @@ async def examine(settings: Settings) -> list[Finding]:
         *await _database(settings),
         *await _redis(settings),
         *_addresses(settings),
-        *_providers(),
+        *_providers(settings),
         Finding(
             Level.NOTE,
             "spool",
@@ -132,15 +134,18 @@ def _addresses(settings: Settings) -> list[Finding]:
     return found
 
 
-def _providers() -> list[Finding]:
+def _providers(settings: Settings) -> list[Finding]:
     found: list[Finding] = []
-    for provider in CATALOG:
+    for provider, known in CATALOG.items():
         app, prefix = app_of(provider), f"GATEWAY_{provider.upper()}"
         if not app.client_id or not (app.client_secret.get_secret_value() or app.client_secrets):
             text = f"cannot be connected: {prefix}_CLIENT_ID or {prefix}_CLIENT_SECRET is not set"
             found.append(Finding(Level.WARNING, provider, text))
         else:
-            found.append(Finding(Level.OK, provider, "has a client id and a secret"))
+            text = "has a client id and a secret"
+            if known.manifest.notices == "app":
+                text += f"; its app sends changes to {app_address(settings.public_url, Registered(known, app))}"
+            found.append(Finding(Level.OK, provider, text))
         if app.overridden:
             stand_ins = ", ".join(sorted({url for url in (app.auth_url, app.token_url, app.api_url) if url}))
             found.append(Finding(Level.NOTE, provider, f"another address stands in for the vendor: {stand_ins}"))

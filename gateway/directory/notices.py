@@ -127,6 +127,11 @@ def app_key(registered: Registered) -> str:
     ).hexdigest()[:32]
 
 
+def app_address(public_url: str, registered: Registered) -> str:
+    """Where the operator tells such an app to send to."""
+    return address(public_url, registered.manifest.slug, app_key(registered))
+
+
 def address(public_url: str, slug: str, key: str) -> str:
     return f"{public_url}/crm/{slug}/{key}"
 

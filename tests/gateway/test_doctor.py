@@ -42,6 +42,7 @@ async def test_a_large_installation_in_good_order(
     assert Level.PROBLEM not in levels
     assert _of(findings, "redis")[Level.OK] == "answers"
     assert "http://127.0.0.1:9001" in _of(findings, "hubspot")[Level.NOTE]
+    assert "https://gateway.example.com/crm/hubspot/" in _of(findings, "hubspot")[Level.OK]
     assert "hunter2" not in str(findings)
 
 
