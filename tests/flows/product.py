@@ -75,9 +75,8 @@ async def installed(gateway: Gateway, *, embedded: bool, connect: bool = True) -
     face = hubspot.demo_app(limits=False)
     assert isinstance(face.vendor, hubspot.HubSpot)
     async with running(face) as origin, httpx2.AsyncClient(trust_env=False, timeout=20) as client:
-        gateway.settings.update(
-            {**CLIENT, **{f"GATEWAY_HUBSPOT_{what}_URL": origin for what in ("AUTH", "TOKEN", "API")}}
-        )
+        app = {**CLIENT, **{f"{what}_URL": origin for what in ("AUTH", "TOKEN", "API")}}
+        gateway.settings.update({f"GATEWAY_HUBSPOT_{name}": value for name, value in app.items()})
         _, address = gateway.serve()
         if not embedded:
             gateway.worker()
