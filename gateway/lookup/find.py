@@ -21,11 +21,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from connectors import phone
+from connectors.crm.records import Contact, Ref
 from connectors.voice.events import CallNews
 from gateway.db.base import TenantId, new_id
 from gateway.db.engine import Database
 from gateway.directory import queries as directory_queries
 from gateway.directory.cache import CallerCache, opened, value_key
+from gateway.directory.outdated import outdated
 from gateway.directory.reach import Reach
 from gateway.directory.reading import Directory
 from gateway.errors import Unauthenticated
@@ -48,7 +50,9 @@ LOOKUPS = Metric("gateway_lookups_total", "Lookups answered.", ["status", "sourc
 URL_NUMBERS_PER_HOUR = 300  # different numbers an endpoint without a secret may ask for (security.md §6)
 PATCHY_FRESH = timedelta(seconds=15)  # an incomplete answer is asked for again sooner
 WISHES_KEPT = timedelta(seconds=5)
-READ_BEHIND = 25  # callers a second of one process whose context is read behind the answer; more would make others late
+READ_BEHIND = timedelta(milliseconds=40)  # between two callers of a process whose context is read behind the answer:
+BEHIND_AT_ONCE = 4  # more would make others late; but so many may come together
+ACCOUNTS_KEPT = timedelta(milliseconds=100)  # for reads of the directory, of which a thousand a second may want them
 DROPPED_AGAIN = timedelta(seconds=1)  # with Redis away: between tries to forget what has changed
 
 
@@ -75,8 +79,8 @@ class Finder:
         self._flights = Flights(settings, self._cache, self._caps, self._plan)
         self._journal = Journal(db)
         self._directory = Directory(db)
-        self._behind = (0, 0)  # second, callers in it
-        self._connected: dict[TenantId, tuple[str, ...]] = {}
+        self._behind_until = 0.0  # monotonic; how far the room for reading behind is taken
+        self._connected: dict[TenantId, tuple[float, Sequence[Askable]]] = {}
         self._whole: dict[TenantId, tuple[float, Mapping[str, bool]]] = {}
         self._under_way: Counter[str] = Counter()
         self._wishes: dict[TenantId, tuple[float, wishes.Wishes]] = {}
@@ -171,45 +175,52 @@ class Finder:
             landed, _, _ = await self._look(keys, asked, unless)
         assert asked.e164 is not None
         index = keys.index(asked.e164)
+        read = False
         if landed is None:
-            landed = await self._in_directory(keys, index, asked, deadline)
+            landed, read = await self._in_directory(keys, index, asked, deadline)
         if landed is None:
             landed = await self._flights.join(keys, index, asked, asked_by=asked_by, deadline=deadline)
-        if landed is None and self._knows_all(keys.tenant_id):
+        if landed is None and read and self._knows_all(keys.tenant_id):
             landed = Landed(none("unknown", asked.e164, complete=False), time.time(), "directory")
         return landed or pending, keys, index
 
-    async def _in_directory(self, keys: TenantKeys, index: bytes, asked: Asked, deadline: float) -> Landed | None:
-        """Whoever the mirror has for the number, at once; what belongs to them is read behind. None: nobody, or the
-        database does not answer."""
+    async def _in_directory(
+        self, keys: TenantKeys, index: bytes, asked: Asked, deadline: float
+    ) -> tuple[Landed | None, bool]:
+        """Whoever the mirror has for the number, at once, None for nobody; what belongs to them is read behind. Then
+        whether it was read: the database may be silent."""
         assert asked.e164 is not None
         try:
             async with asyncio.timeout(deadline - time.perf_counter()):
                 wished = await self._wished(keys.tenant_id)
                 if asked.e164 in wished.own_numbers:
-                    return None
-                candidates, at = await self._mirrored(keys, index, await self._accounts(keys.tenant_id))
+                    return None, True
+                kept_until, accounts = self._connected.get(keys.tenant_id, (0.0, ()))
+                if kept_until < time.monotonic():
+                    accounts = await self._accounts(keys.tenant_id)
+                candidates, at = await self._mirrored(keys, index, accounts)
         except TimeoutError:
-            return None
+            return None, False
         except Exception as error:  # the CRMs can still be asked
             log.error("directory_unread", exc_info=error)
-            return None
+            return None, False
         match = decide(candidates, e164=asked.e164)
         if match.status == "unknown":
-            return None
+            return None, True
         if self._may_read_behind():
             self._flights.refresh(keys, index, asked, since=0.0)
         summary = wished.summary_in_prompts
         kept = somebody(match, asked.e164, {}, complete=False, summary_in_variables=summary)
-        return Landed(kept, at, "directory")
+        return Landed(kept, at, "directory"), True
 
     def _may_read_behind(self) -> bool:
-        """Whether this second has room for one more; who is not read for now is when asked for again."""
-        second = int(time.monotonic())
-        if second != self._behind[0]:
-            self._behind = (second, 0)
-        self._behind = (second, self._behind[1] + 1)
-        return self._behind[1] <= READ_BEHIND
+        """Whether there is room for one more; who is not read for now is when asked for again."""
+        now, step = time.monotonic(), READ_BEHIND.total_seconds()
+        begins = max(self._behind_until, now - (BEHIND_AT_ONCE - 1) * step)
+        if begins > now:
+            return False
+        self._behind_until = begins + step
+        return True
 
     async def _mirrored(
         self, keys: TenantKeys, index: bytes, accounts: Sequence[Askable]
@@ -225,12 +236,13 @@ class Finder:
 
     def _knows_all(self, tenant_id: TenantId) -> bool:
         """Whether every CRM of the tenant was mirrored to its end, as far as is known without asking."""
-        connected, whole = self._connected.get(tenant_id, ()), self._whole.get(tenant_id)
-        return bool(connected) and whole is not None and all(whole[1].get(one, False) for one in connected)
+        _, connected = self._connected.get(tenant_id, (0.0, ()))
+        _, whole = self._whole.get(tenant_id, (0.0, {}))
+        return bool(connected) and all(whole.get(one.id, False) for one in connected)
 
     async def _accounts(self, tenant_id: TenantId) -> Sequence[Askable]:
         accounts = await asyncio.shield(self._listing.of(tenant_id, self._connections.of))
-        self._connected[tenant_id] = tuple(account.id for account in accounts)
+        self._connected[tenant_id] = (time.monotonic() + ACCOUNTS_KEPT.total_seconds(), accounts)
         return accounts
 
     async def _wholly_mirrored(self, tenant_id: TenantId) -> Mapping[str, bool]:
@@ -311,7 +323,15 @@ class Finder:
             most=self._settings.cold_searches,
             head_start=self._settings.lookup_budget / 2,
             summary_in_variables=wished.summary_in_prompts,
+            outdated=lambda connection_id, found: self._outdated(keys.tenant_id, connection_id, index, found),
         )
+
+    async def _outdated(
+        self, tenant_id: TenantId, connection_id: str, index: bytes, found: Sequence[Contact]
+    ) -> Collection[Ref]:
+        """What a search that lags still says, and the mirror knows better."""
+        async with self._db.reading(tenant_id) as session:
+            return await outdated(session, tenant_id, connection_id, index, found)
 
     async def _wished(self, tenant_id: TenantId) -> wishes.Wishes:
         held = self._wishes.get(tenant_id)

@@ -70,6 +70,8 @@ def decide(candidates: Iterable[Candidate], *, e164: str) -> Match:
     Several people on one number: a company that holds it too comes first, for the number is then its switchboard.
     """
     possible = [one for one in _without_repeats(candidates) if not _elsewhere(one.contact, e164)]
+    if len(possible) == 1:
+        return Match("known", same=(possible[0],), ranked=(possible[0],))
     ranked = tuple(sorted(possible, key=_rank))
     deciding = [one for one in ranked if one.exact] or ranked
     people = _people([one for one in deciding if one.contact.kind is not Kind.COMPANY])
