@@ -27,6 +27,9 @@ _LAST_CALL = "our last call"  # among the things that are read
 TURN = timedelta(seconds=10)  # how long a search waits for its turn under the account's rate limit
 
 
+Outdated = Callable[[str, Sequence[Contact]], Awaitable[Collection[Ref]]]
+
+
 class Askable(Protocol):
     """A connection that may be asked (`gateway.connections.open.Opened`)."""
 
@@ -48,6 +51,7 @@ class Search:
                search lags behind its own writes by seconds or minutes.
     under_way  searches per connection in this process, shared by all runs; a connection with `most` of them hangs and
                is not asked once more.
+    outdated   which of what an account's search found is not so any more, as the directory knows.
     head_start how long context waits for the slower accounts before it is read for the best caller found until then.
     """
 
@@ -64,12 +68,14 @@ class Search:
         most: int,
         head_start: timedelta,
         summary_in_variables: bool,
+        outdated: Outdated | None = None,
     ) -> None:
         self._number = number
         self._e164 = phone.e164(number)
         self._accounts = accounts
         self._written = written
         self._read_last_call = last_call
+        self._outdated = outdated
         self._under_way = under_way
         self._most = most
         self._head_start = head_start.total_seconds()
@@ -141,7 +147,11 @@ class Search:
         return decide(self._candidates, e164=self._e164)
 
     async def _ask(self, place: int, account: Askable) -> None:
-        for contact in await self._when_allowed(account):
+        found = await self._when_allowed(account)
+        known_better = await self._outdated(account.id, found) if found and self._outdated is not None else ()
+        for contact in found:
+            if Ref(contact.kind, contact.id) in known_better:
+                continue
             self._candidates.append(Candidate(account.id, account.provider, place, contact))
         self.answered = True
 
