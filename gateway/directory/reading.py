@@ -7,6 +7,7 @@ connection: hundreds of people on a switchboard are no more work than a dozen, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from gateway.logs import log
 from gateway.tenants.keys import TenantKeys
 
 MOST = 12  # records of one number at one connection
+LINGERS = timedelta(seconds=1)  # without a question, until the connection goes back
 PATIENCE = timedelta(seconds=2)  # then the database counts as silent; whoever is on the line has long been answered
 
 _POSTGRESQL = """
@@ -67,6 +69,8 @@ class Directory:
         self._db = db
         self._waiting: list[_Asked] = []
         self._reader: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._on_driver = db.dialect == "postgresql"
 
     async def holders(self, keys: TenantKeys, index: bytes, connections: Sequence[str]) -> list[Held]:
         """The tenant's records at these connections that hold the number with this hash, companies first; at most a dozen
@@ -75,42 +79,63 @@ class Directory:
             return []
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(keys.tenant_id, index, tuple(connections), answer))
-        if self._reader is None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)  # it reads after everything that is ready in this turn
+        elif self._reader is None:
             self._reader = asyncio.create_task(self._read_on())
         return [held for row in await answer if (held := _opened(keys, row)) is not None]
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
+            await asyncio.wait({self._reader})
 
     async def _read_on(self) -> None:
+        """One task reads for everybody, on one connection that it keeps while there is something to read: taking it from
+        the pool costs ten times the statement."""
         batch: list[_Asked] = []
+        me = asyncio.current_task()
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                try:
+            async with contextlib.AsyncExitStack() as kept:
+                driver = await kept.enter_async_context(self._db.driver()) if self._on_driver else None
+                while self._waiting or await self._more_comes():
+                    batch, self._waiting = self._waiting, []
                     async with asyncio.timeout(PATIENCE.total_seconds()):
-                        found = await (self._batch(batch) if self._db.dialect == "postgresql" else self._each(batch))
-                except Exception as error:
-                    for one in batch:
-                        _refuse(one.answer, error)
-                else:
+                        found = await (self._each(batch) if driver is None else self._batch(driver, batch))
                     for one, rows in zip(batch, found, strict=True):
                         if not one.answer.done():
                             one.answer.set_result(rows)
+                self._reader = None  # who comes now starts another
+        except Exception as error:
+            for one in (*batch, *self._left(me)):
+                _refuse(one.answer, error)
         finally:
-            self._reader = None
-            for one in (*batch, *self._waiting):
+            for one in (*batch, *self._left(me)):
                 one.answer.cancel()  # of those that are answered nothing is left to cancel
-            self._waiting = []
 
-    async def _batch(self, batch: Sequence[_Asked]) -> list[list[Any]]:
+    def _left(self, me: asyncio.Task[None] | None) -> list[_Asked]:
+        """Who has waited in vain for this reader, which is the reader no more."""
+        if self._reader is not me:
+            return []
+        left, self._waiting, self._reader = self._waiting, [], None
+        return left
+
+    async def _more_comes(self) -> bool:
+        self._idle = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait_for(self._idle, LINGERS.total_seconds())
+        except TimeoutError:
+            return bool(self._waiting)
+        finally:
+            self._idle = None
+        return True
+
+    async def _batch(self, driver: Any, batch: Sequence[_Asked]) -> list[list[Any]]:
         """One statement for several tenants: each row is found by the tenant it was asked for. Sees every tenant."""
         asked = [(one.tenant_id, one.number, connection) for one in batch for connection in one.connections]
         whose = [place for place, one in enumerate(batch) for _ in one.connections]
         tenants, indexes, connections = zip(*asked, strict=True)
-        async with self._db.driver() as driver:
-            rows = await driver.fetch(_POSTGRESQL, list(tenants), list(indexes), list(connections), MOST)
+        rows = await driver.fetch(_POSTGRESQL, list(tenants), list(indexes), list(connections), MOST)
         found: list[list[Any]] = [[] for _ in batch]
         for row in rows:
             found[whose[row["place"] - 1]].append(row)

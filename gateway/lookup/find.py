@@ -433,7 +433,7 @@ class Finder:
         for task in self._dropping:
             task.cancel()
         await self._flights.close()
-        self._directory.close()
+        await self._directory.close()
         self._cache.close()
         await self._journal.close()
 
