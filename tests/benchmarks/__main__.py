@@ -9,12 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.benchmarks import calls, delivery, ingest, lookup, memory
+from tests.benchmarks import calls, delivery, directory, ingest, lookup, memory
 from tests.benchmarks.figures import Figure, show, write
 from tests.benchmarks.stage import Stage, staged
 
 BENCHMARKS: Sequence[tuple[str, Callable[[Stage], Iterator[Figure]]]] = (
     ("lookup", lookup.run),
+    ("directory", directory.run),
     ("ingest", ingest.measure),
     ("delivery", delivery.run),
     ("memory", memory.run),
