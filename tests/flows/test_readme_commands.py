@@ -20,7 +20,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Match
 
-from connectors.crm.hubspot.manifest import MANIFEST
+from connectors.crm.catalog import CATALOG
+from connectors.crm.port import Manifest
 from gateway.app import ROUTERS
 from tests import servers
 from tests.architecture.test_settings import DOCUMENTED
@@ -300,13 +301,25 @@ def test_on_several_machines(production: Reader) -> None:
         assert process.stop() == 0
 
 
-def test_the_scopes_are_those_that_are_asked_for() -> None:
-    """An app that lacks one cannot be installed."""
-    (section,) = re.findall(r"^3\. Its \*\*scopes\*\*(.*?)^4\.", README, re.MULTILINE | re.DOTALL)
-    required, optional = section.split("Optional", 1)
-    scope = re.compile(r"`([a-z_.]+)`")
-    assert scope.findall(required) == list(MANIFEST.scopes)
-    assert scope.findall(optional) == list(MANIFEST.optional_scopes)
+@pytest.mark.parametrize("crm", sorted(CATALOG))
+def test_a_crm_has_a_guide_that_names_the_scopes_asked_for(crm: str) -> None:
+    """An app that lacks one cannot be installed, or does less than was promised."""
+    manifest = CATALOG[crm].manifest
+    assert f"({manifest.guide})" in README
+    guide = (PROJECT / manifest.guide).read_text(encoding="utf-8")
+    words = set(re.findall(r"[A-Za-z_]+", guide))  # tables write "`….read`, `.write`" and leave out what is the same
+    assert {word for one in _scopes(manifest) for word in re.findall(r"[A-Za-z_]+", one)} <= words
+
+
+def _scopes(manifest: Manifest) -> tuple[str, ...]:
+    return (*manifest.scopes, *manifest.optional_scopes)
+
+
+def test_the_table_of_crms_is_what_they_are() -> None:
+    rows = dict(re.findall(r"^\| (\w+)(?: CRM)? \| [^|]* \| \[docs[^|]* \| ([^|]*) \|", README, re.MULTILINE))
+    said = {name.lower(): words for name, words in rows.items()}
+    in_words = {1: "one at a time"}
+    assert said == {slug: in_words.get(one.manifest.run, f"up to {one.manifest.run}") for slug, one in CATALOG.items()}
 
 
 def test_every_setting_it_names_exists() -> None:
