@@ -51,7 +51,7 @@ def list_(tenant: TenantName, json_: Json = False) -> None:
                     "missing_scopes": one.missing_scopes,
                     "reason": one.reason,
                 }
-                for one, account in (await session.execute(both)).tuples()
+                for one, account in await session.execute(both)
             ]
 
     rows = run(work())

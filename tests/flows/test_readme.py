@@ -24,7 +24,7 @@ RUN_BY = {
     r"\.venv/bin/gateway (serve|sandbox hubspot)": BY_HAND,
     r"export (GATEWAY_HUBSPOT_\w+=\S+ ?)+": BY_HAND,
     r"export PATH=.+": BY_HAND,
-    r"(KEY=\$\()?gateway (tenant create|key create|key list|console|endpoint create|endpoint list|connection list) .+": BY_HAND,
+    r"(KEY=\$\()?gateway (tenant create|key create|key list|console|endpoint create|endpoint list|connection list|import) .+": BY_HAND,
     r"curl .+": BY_HAND,
     r"umask 077|gateway key new-sealing > sealing-keys": SEVERAL,
     r"gateway (migrate|worker|relay|doctor|key rotate|serve --host 0\.0\.0\.0 --port 8000)": SEVERAL,

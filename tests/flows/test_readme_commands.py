@@ -134,7 +134,7 @@ def test_the_secrets_it_makes_are_not_committed() -> None:
 
 def test_by_hand_in_one_process(reader: Reader) -> None:
     """From nothing to a call in the CRM, a platform's endpoint, and a dead letter replayed: all that the README types."""
-    first, second, third, lookup, post, read = blocks("By hand, in one process")
+    first, second, third, lookup, mirror, post, read = blocks("By hand, in one process")
     reader.start(first, r"http://127\.0\.0\.1:\d+")
     reader.start(second, r"ready at http://127\.0\.0\.1:\d+")
     assert (reader.folder / "gateway.key").stat().st_mode & 0o777 == 0o600
@@ -152,6 +152,10 @@ def test_by_hand_in_one_process(reader: Reader) -> None:
     until("the caller is known", known)
     assert answer["contact"]["name"] == CALLER
     assert answer["variables"]["customer_name"] == CALLER
+
+    (connection,) = json.loads(reader.type('gateway connection list "Acme SA" --json'))
+    reader.env["CONNECTION"] = connection["id"]
+    assert re.search(r"\b[1-9]\d+ records read", reader.type(mirror))
 
     (receipt,) = documents(reader.type(post))
     assert (receipt["call_id"], receipt["duplicate"]) == ("c-123", False)
