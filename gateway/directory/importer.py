@@ -153,6 +153,7 @@ class Importer:
                     coming = asyncio.ensure_future(self._page(held, opened.crm, page.next))
         finally:
             coming.cancel()
+            # Read ahead and wanted no more, or its error is on its way up already: nothing of it was stored.
             with contextlib.suppress(asyncio.CancelledError, ConnectorError):
                 await coming
 
